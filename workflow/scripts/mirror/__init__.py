@@ -1,0 +1,7 @@
+"""MIRROR: from raw slides and raw RNA-seq to believable results.
+
+The library behind the workflow's scripts. It knows nothing of Snakemake. Importing this
+package imports neither torch nor scanpy, so that a DAG is built in a second.
+"""
+
+__version__ = "0.1.0"

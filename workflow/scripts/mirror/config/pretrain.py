@@ -1,0 +1,101 @@
+"""Settings of the model and its pre-training. The defaults are the published configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import Settings
+
+
+class ModelSettings(Settings):
+    """Sizes of the two encoders."""
+
+    embed_dim: int = Field(768, ge=8, description="Embedding width D.")
+    slide_heads: int = Field(8, ge=1, description="Heads of the slide encoder's attention.")
+    landmarks: int = Field(0, ge=0, description="Landmarks of the Nystroem attention; 0 takes embed_dim / 2.")
+    attention: Literal["nystrom", "exact"] = Field("nystrom", description="Slide attention: as published, or exact.")
+    pinv_scaling: Literal["matrix", "batch"] = Field(
+        "matrix",
+        description="Scale of the pseudo-inverse: a matrix at a time, or over the batch as in the reference.",
+    )
+    slide_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout after slide attention.")
+    rna_depth: int = Field(2, ge=1, description="Transformer blocks of the RNA encoder.")
+    rna_heads: int = Field(12, ge=1, description="Heads of the RNA encoder.")
+    rna_mlp_ratio: float = Field(4.0, gt=0, description="Hidden width of the RNA blocks over embed_dim.")
+    rna_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the RNA blocks.")
+    style_dim: int = Field(128, ge=2, description="Width of the style latent.")
+    style_hidden: tuple[int, int] = Field((512, 256), description="Hidden widths of the style encoder.")
+    prototypes: int = Field(3000, ge=2, description="Style prototypes K.")
+    tokens: int = Field(2048, ge=4, description="Patches a bag in pre-training, N.")
+
+
+class AlignmentSettings(Settings):
+    """Contrastive alignment."""
+
+    weight: float = Field(0.5, ge=0, description="Weight of the InfoNCE loss.")
+    normalize: Literal["before", "clip"] = Field(
+        "before", description="L2 normalisation before the projection (published) or after it (CLIP)."
+    )
+    init_temperature: float = Field(0.07, gt=0, description="Initial temperature.")
+    mask_same_patient: bool = Field(False, description="Slides of one patient are not each other's negatives.")
+
+
+class RetentionSettings(Settings):
+    """Each modality must be able to rebuild itself."""
+
+    slide_weight: float = Field(0.15, ge=0, description="Weight of slide retention.")
+    rna_weight: float = Field(0.15, ge=0, description="Weight of RNA retention.")
+    mask_ratio: float = Field(0.75, ge=0, lt=1, description="Share of tokens (of RNA entries) masked.")
+    target: Literal["encoder", "encoder_stopgrad", "input"] = Field(
+        "encoder", description="What is rebuilt: the encoder's output (published), that without gradient, the input."
+    )
+    decode_from: Literal["tokens", "embedding"] = Field(
+        "tokens", description="Rebuilt from masked tokens (published) or from the embedding alone (mirror_plus)."
+    )
+    orthogonality_weight: float = Field(
+        0.0, ge=0, description="Weight of the squared cosine between alignment embedding and retention code."
+    )
+
+
+class StyleSettings(Settings):
+    """Style clustering."""
+
+    style_weight: float = Field(0.1, ge=0, description="Weight of the variational bottleneck.")
+    cluster_weight: float = Field(0.1, ge=0, description="Weight of the symmetric KL between prototype scores.")
+
+
+class TrainSettings(Settings):
+    """Optimisation."""
+
+    epochs: int = Field(100, ge=1, description="Epochs; fixed, never chosen on the test fold.")
+    batch_size: int = Field(16, ge=2, description="Pairs a step.")
+    accumulate: int = Field(1, ge=1, description="Steps whose gradients are added up before an update.")
+    lr: float = Field(2e-5, gt=0, description="Adam's learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay (decoupled).")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="Learning-rate schedule.")
+    warmup_epochs: float = Field(0.0, ge=0, description="Linear warm-up.")
+    clip_norm: float | None = Field(None, gt=0, description="Largest gradient norm; null does not clip.")
+    ema: float | None = Field(None, gt=0, lt=1, description="Decay of an average of the weights; null keeps none.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on GPUs that have it, else float16; float32 on a CPU."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where training runs.")
+    workers: int = Field(2, ge=0, description="Processes that read bags.")
+    use_unpaired: bool = Field(False, description="Patients with one modality join retention.")
+    validation_fraction: float = Field(
+        0.1, ge=0, lt=0.5, description="Share of the training patients watched, never trained on; 0 watches none."
+    )
+    save_minutes: float = Field(5.0, gt=0, description="Minutes between saved training states.")
+
+
+class PretrainSettings(Settings):
+    """One variant, complete."""
+
+    method: Literal["mirror", "tangle"] = Field("mirror", description="mirror, or the TANGLE-style baseline.")
+    model: ModelSettings = Field(ModelSettings(), description="Sizes.")
+    alignment: AlignmentSettings = Field(AlignmentSettings(), description="Alignment.")
+    retention: RetentionSettings = Field(RetentionSettings(), description="Retention.")
+    style: StyleSettings = Field(StyleSettings(), description="Style clustering.")
+    train: TrainSettings = Field(TrainSettings(), description="Optimisation.")
