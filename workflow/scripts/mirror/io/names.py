@@ -1,0 +1,49 @@
+"""Identifiers as file names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from .errors import InputError
+
+LONGEST = 200  # bytes; leaves room for suffixes under the usual limit of 255
+FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+def safe_name(name: str, *, what: str = "slide_id") -> str:
+    """Return ``name`` when it may be used as a file name as it is, else refuse it.
+
+    Spaces and non-ASCII letters are kept (in Unicode form NFC, so that the same name typed on
+    two systems is one file); anything that could leave the output folder, hide the file or be
+    refused by the file system is an error, never silently replaced: two slides must not become
+    one file.
+
+    Parameters
+    ----------
+    name : str
+        The identifier.
+    what : str
+        Name of the column it came from, for the message.
+
+    Raises
+    ------
+    InputError
+        For an empty name, path separators, control characters, a leading dot, ``..``, leading or
+        trailing blanks, or more than 200 bytes.
+    """
+    text = unicodedata.normalize("NFC", str(name))
+    problem = None
+    if not text.strip():
+        problem = "is empty"
+    elif FORBIDDEN.search(text):
+        problem = "has a path separator or a control character"
+    elif text.startswith(".") or text.startswith("-"):
+        problem = "begins with a dot or a dash"
+    elif text != text.strip():
+        problem = "begins or ends with a blank"
+    elif len(text.encode()) > LONGEST:
+        problem = f"is longer than {LONGEST} bytes"
+    if problem:
+        raise InputError(f"{what} {str(name)[:80]!r} {problem} and cannot be a file name", remedy=f"rename the {what}")
+    return text
