@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Settings
 from .rna import ExpressionSource
@@ -67,6 +67,23 @@ class CohortSettings(Settings):
     )
 
 
+CheckName = Literal[
+    "patient_overlap",
+    "slide_duplicates",
+    "rna_duplicates",
+    "gene_selection",
+    "scaling",
+    "time_bins",
+    "label_map",
+    "pretraining",
+    "probe",
+    "epoch_selection",
+    "site_label_confounding",
+    "shared_sites",
+    "test_coverage",
+]
+
+
 class SplitSettings(Settings):
     """How patients are divided into folds."""
 
@@ -77,11 +94,33 @@ class SplitSettings(Settings):
     repeats: int = Field(1, ge=1, le=50, description="Repeats of the whole cross-validation.")
     path: str | None = Field(None, description="Folder of splits_{k}.csv (kind published); {cohort} is filled in.")
     repair: bool = Field(False, description="Published splits only: a patient in both sets goes to test alone.")
+    site_restarts: int = Field(
+        20, ge=1, le=1000, description="Random starts of the site-preserving assignment; the best balanced is kept."
+    )
+
+    @model_validator(mode="after")
+    def _published_is_whole(self) -> SplitSettings:
+        if self.kind == "published" and not self.path:
+            raise ValueError("kind: published needs path, the folder of splits_{k}.csv")
+        if self.kind == "published" and self.repeats != 1:
+            raise ValueError("kind: published has one repeat; set repeats: 1")
+        if self.kind != "published" and (self.path or self.repair):
+            raise ValueError("path and repair belong to kind: published")
+        return self
 
 
 class AuditSettings(Settings):
     """The leak audit."""
 
-    allow: dict[str, str] = Field(
+    allow: dict[CheckName, Annotated[str, Field(min_length=3)]] = Field(
         default_factory=dict, description="Checks that may fail, each with the reason, shown in every table it touches."
+    )
+    rna_tolerance: float = Field(
+        1e-3,
+        gt=0,
+        lt=0.1,
+        description="Two RNA vectors are the same when no gene differs by more than this (log scale).",
+    )
+    min_site_patients: int = Field(
+        2, ge=2, description="Smaller sites are not counted when a site is asked whether it has one label only."
     )

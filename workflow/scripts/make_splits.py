@@ -1,0 +1,70 @@
+"""Divide a cohort's patients into folds under one scheme."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mirror.cohort.published_splits import read_published
+from mirror.cohort.splits import make_splits
+from mirror.config.cohort import SplitSettings
+from mirror.io.atomic import write_json, write_tsv
+
+
+def main(
+    patients: Path, out: Path, settings: dict[str, Any], seed: int, cohort: str = "", report: Path | None = None
+) -> None:
+    """Write ``splits.tsv`` and, beside it, ``splits.json`` with counts and messages.
+
+    Parameters
+    ----------
+    patients : Path
+        The cohort's ``patients.tsv``.
+    out : Path
+        ``splits.tsv``: patient_id, repeat, fold, set.
+    settings : dict
+        The scheme, as `SplitSettings`.
+    seed : int
+        Seed of the scheme.
+    cohort : str
+        Filled in for ``{cohort}`` in the path of published splits.
+    report : Path, optional
+        Counts and messages; ``splits.json`` beside ``out`` when not given.
+    """
+    scheme = SplitSettings.model_validate(settings)
+    table = pd.read_csv(patients, sep="\t", dtype={"patient_id": str, "label": str, "site": str})
+    facts: dict[str, Any] = {"kind": scheme.kind, "folds": scheme.folds, "repeats": scheme.repeats, "seed": seed}
+    if scheme.kind == "published":
+        folder = str(scheme.path).replace("{cohort}", cohort)
+        splits, published = read_published(
+            folder, scheme.folds, repair=scheme.repair, cohort_patients=table["patient_id"].tolist()
+        )
+        facts["published"] = published.as_dict()
+    else:
+        splits = make_splits(table, scheme, seed)
+    facts["messages"] = splits.attrs["messages"]
+    facts["patients"] = int(splits["patient_id"].nunique())
+    write_json(report or out.with_suffix(".json"), facts)
+    write_tsv(out, splits)
+    logging.getLogger("mirror").info(
+        "%d patients in %d folds x %d repeats", facts["patients"], scheme.folds, scheme.repeats
+    )
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            patients=Path(snakemake.input.patients),  # noqa: F821
+            out=Path(snakemake.output.splits),  # noqa: F821
+            settings=snakemake.params.settings,  # noqa: F821
+            seed=snakemake.params.seed,  # noqa: F821
+            cohort=snakemake.wildcards.get("cohort", ""),  # noqa: F821
+            report=Path(found) if (found := snakemake.output.get("report")) else None,  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
