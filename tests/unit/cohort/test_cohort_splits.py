@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mirror.cohort.patient_keys import patient_key, tissue_source_site
+from mirror.cohort.patient_keys import patient_key
 from mirror.cohort.site_folds import assign_sites, imbalance, sites_of
 from mirror.cohort.splits import fold_sets, make_splits, read_splits
 from mirror.config.cohort import SplitSettings
@@ -189,8 +189,7 @@ def test_file_is_checked(tmp_path) -> None:
 def test_keys() -> None:
     for form in ("TCGA-A3-3307", "tcga.a3.3307", "TCGA_A3_3307", " TCGA-A3-3307-01Z-00-DX1.uuid ", "tcga-a3-3307-01A"):
         assert patient_key(form) == "TCGA-A3-3307"
-        assert tissue_source_site(form) == "A3"
-    assert patient_key("Patient 7") == "PATIENT-7" and tissue_source_site("Patient 7") is None
+    assert patient_key("Patient 7") == "PATIENT-7"
     assert patient_key("TCGA-A3-33071") != "TCGA-A3-3307"
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_TCGA = re.compile(r"^TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}(?:-|$)")
+from mirror.io.barcodes import parse
+
 _SEPARATORS = re.compile(r"[._\s]+")
 
 
 def patient_key(identifier: object) -> str:
     """Reduce an identifier to the form in which two spellings of one patient are equal.
 
-    Upper case, dots, underscores and blanks as hyphens; a TCGA sample, aliquot or slide
-    barcode is cut to its 12-character patient barcode.
+    A TCGA sample, aliquot or slide barcode in any writing is cut to its 12-character patient
+    barcode; any other identifier gets upper case, and hyphens for dots, underscores and blanks.
 
     Parameters
     ----------
@@ -25,14 +26,9 @@ def patient_key(identifier: object) -> str:
     str
         For example ``TCGA-A3-3307`` and ``PATIENT-7``. Meant for comparing, not for naming.
     """
-    key = _SEPARATORS.sub("-", str(identifier).strip().upper())
-    return key[:12] if _TCGA.match(key) else key
-
-
-def tissue_source_site(identifier: object) -> str | None:
-    """The two-character tissue source site of a TCGA barcode, or None for other identifiers."""
-    match = _TCGA.match(patient_key(identifier))
-    return match.group(1) if match else None
+    text = str(identifier).strip()
+    barcode = parse(text)
+    return barcode.patient if barcode else _SEPARATORS.sub("-", text.upper())
 
 
 def keyed(identifiers: Iterable[object]) -> dict[str, list[str]]:

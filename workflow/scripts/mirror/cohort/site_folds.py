@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mirror.cohort.patient_keys import tissue_source_site
+from mirror.io.barcodes import site_of
 from mirror.io.errors import InputError
 
 UNKNOWN = "(unknown)"
@@ -49,7 +49,7 @@ def sites_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     sites = []
     for patient, site in zip(table["patient_id"], given, strict=True):
         known = "" if site is None or pd.isna(site) else str(site).strip()
-        sites.append(known or tissue_source_site(patient) or UNKNOWN)
+        sites.append(known or site_of(patient) or UNKNOWN)
     unknown = sites.count(UNKNOWN)
     messages = [f"{unknown} patients have no known site; they are kept together as one site"] if unknown else []
     return np.array(sites, dtype=str), messages
@@ -69,7 +69,7 @@ def assign_sites(
     folds: int,
     repeats: int,
     seed: int,
-    restarts: int = 20,
+    restarts: int = 200,
     messages: list[str] | None = None,
 ) -> list[np.ndarray]:
     """Assign whole sites to folds, balancing every grouping.

@@ -95,7 +95,7 @@ class SplitSettings(Settings):
     path: str | None = Field(None, description="Folder of splits_{k}.csv (kind published); {cohort} is filled in.")
     repair: bool = Field(False, description="Published splits only: a patient in both sets goes to test alone.")
     site_restarts: int = Field(
-        20, ge=1, le=1000, description="Random starts of the site-preserving assignment; the best balanced is kept."
+        200, ge=1, le=1000, description="Random starts of the site-preserving assignment; the best balanced is kept."
     )
 
     @model_validator(mode="after")
