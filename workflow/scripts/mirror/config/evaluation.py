@@ -28,9 +28,11 @@ class ProbeSettings(Settings):
 
     solver: Literal["lbfgs", "adam"] = Field("lbfgs", description="A solver that converges, or the published recipe.")
     C: list[float] = Field(
-        default_factory=lambda: [0.001, 0.01, 0.1, 1.0],
-        description="Inverse L2 penalties tried on an inner split of the training patients (lbfgs).",
+        default_factory=lambda: [0.0001, 0.001, 0.01, 0.1, 1.0],
+        min_length=1,
+        description="Inverse L2 penalties tried on inner folds of the training patients (lbfgs).",
     )
+    inner_folds: int = Field(5, ge=2, description="Inner folds of the training patients that choose the penalty.")
     epochs: int = Field(100, ge=1, description="Epochs (adam).")
     lr_subtyping: float = Field(2e-3, gt=0, description="Learning rate (adam).")
     lr_survival: float = Field(3e-3, gt=0, description="Learning rate (adam).")
@@ -56,6 +58,37 @@ class SurvivalSettings(Settings):
         default_factory=lambda: [365.25, 1095.75, 1826.25], description="Horizons of the time-dependent AUC, days."
     )
     min_events: int = Field(10, ge=2, description="A fold with fewer training events falls back as documented.")
+
+
+class FineTuneSettings(Settings):
+    """Training the whole pre-trained model on the task."""
+
+    epochs: int = Field(20, ge=1, description="Epochs; fixed, never chosen on the test fold.")
+    lr: float = Field(2e-5, gt=0, description="Adam's learning rate for the encoders.")
+    lr_head: float = Field(2e-3, gt=0, description="Adam's learning rate for the head.")
+    batch_size: int = Field(8, ge=1, description="Patients a step.")
+    tokens: int = Field(2048, ge=4, description="Patches a slide drawn at every visit.")
+
+
+class BaselineSettings(Settings):
+    """Budgets of the baselines that are trained from scratch."""
+
+    mil_epochs: int = Field(20, ge=1, description="Epochs of ABMIL and TransMIL; fixed.")
+    mil_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of ABMIL and TransMIL.")
+    mil_weight_decay: float = Field(1e-4, ge=0, description="Weight decay of ABMIL and TransMIL.")
+    mil_width: int = Field(128, ge=8, description="Hidden width of ABMIL and TransMIL.")
+    mil_tokens: int = Field(512, ge=4, description="Patches a slide drawn at every visit, and at most in evaluation.")
+    mil_dropout: float = Field(0.25, ge=0, lt=1, description="Dropout of ABMIL and TransMIL.")
+    mlp_width: int = Field(128, ge=4, description="Hidden width of the MLP on RNA.")
+    mlp_epochs: int = Field(60, ge=1, description="Epochs of the MLP on RNA; fixed.")
+    mlp_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the MLP on RNA.")
+    mlp_weight_decay: float = Field(1e-2, ge=0, description="Weight decay of the MLP on RNA.")
+    forest_trees: int = Field(300, ge=10, description="Trees of the random survival forest.")
+    forest_min_leaf: int = Field(10, ge=1, description="Fewest patients in a leaf of the random survival forest.")
+    cox_l1_ratio: list[float] = Field(
+        default_factory=lambda: [0.01, 0.5], description="Shares of L1 tried by the elastic-net Cox model."
+    )
+    clip: float = Field(5.0, gt=0, description="Standardised genes are clipped to plus or minus this.")
 
 
 class StatisticsSettings(Settings):
@@ -84,6 +117,8 @@ class EvaluationSettings(Settings):
     probe: ProbeSettings = Field(ProbeSettings(), description="The linear probe.")
     fewshot: FewShotSettings = Field(FewShotSettings(), description="Few-shot.")
     survival: SurvivalSettings = Field(SurvivalSettings(), description="Survival.")
+    finetune: FineTuneSettings = Field(FineTuneSettings(), description="Fine-tuning of the whole model.")
+    baseline: BaselineSettings = Field(BaselineSettings(), description="Budgets of trained baselines.")
     statistics: StatisticsSettings = Field(StatisticsSettings(), description="Intervals and tests.")
     reported: str | None = Field(
         "config/reported.csv", description="Figures reported elsewhere, shown in a column of their own."

@@ -1,0 +1,57 @@
+"""Rule evaluate_subtyping: frozen embeddings of all folds -> subtype predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mirror.config.evaluation import EvaluationSettings
+from mirror.evaluation.evaluate import Names, evaluate_embeddings
+from mirror.evaluation.folds import read_patients, read_splits
+from mirror.evaluation.predictions import write_predictions
+
+TASK = "subtyping"
+
+
+def main(
+    embeddings: list[Path],
+    patients: Path,
+    splits: Path,
+    settings: dict[str, Any],
+    names: dict[str, str],
+    seed: int,
+    out: Path,
+) -> None:
+    """Probe the embeddings and write the predictions.
+
+    ``names`` holds cohort, encoder, scheme and method; ``settings`` is the configuration's
+    ``evaluation`` section.
+    """
+    result = evaluate_embeddings(
+        embeddings,
+        read_patients(patients),
+        read_splits(splits),
+        TASK,
+        Names(**names),
+        EvaluationSettings(**settings),
+        seed,
+    )
+    write_predictions(out, result.rows, TASK, result.metadata)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    step = snakemake  # noqa: F821
+    run_step(
+        lambda: main(
+            embeddings=[Path(path) for path in step.input.embeddings],
+            patients=Path(step.input.patients),
+            splits=Path(step.input.splits),
+            settings=step.params.settings,
+            names=dict(step.params.names),
+            seed=step.params.seed,
+            out=Path(step.output.predictions),
+        ),
+        step.log[0],
+    )

@@ -1,0 +1,171 @@
+"""Prediction tables: the parquet files that carry every prediction and what produced it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..io.atomic import atomic_path
+from ..io.errors import InputError
+
+KEYS = ["cohort", "encoder", "scheme", "task", "method", "protocol", "modality", "head"]
+REPLICATE = ["seed", "repeat", "draw"]
+COMMON = [*KEYS, "repeat", "fold", "draw", "seed", "patient_id"]
+SUBTYPING = [*COMMON, "y_true", "classes", "probabilities"]
+SURVIVAL = [*COMMON, "time_days", "event", "risk", "risk_group", "survival_times", "survival"]
+RETRIEVAL = [*COMMON, "rank", "candidates"]
+COLUMNS = {"subtyping": SUBTYPING, "survival": SURVIVAL, "retrieval": RETRIEVAL}
+
+_TYPES = {
+    **{name: pa.string() for name in [*KEYS, "patient_id", "y_true", "risk_group"]},
+    **{name: pa.int64() for name in ["repeat", "fold", "draw", "seed", "event", "candidates"]},
+    **{name: pa.float64() for name in ["time_days", "risk", "rank"]},
+    **{name: pa.list_(pa.float64()) for name in ["probabilities", "survival_times", "survival"]},
+    "classes": pa.list_(pa.string()),
+}
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def subtyping_rows(patients: Sequence[str], truth: np.ndarray, classes: Sequence[str], probabilities: np.ndarray):
+    """Rows of one fold's subtype predictions.
+
+    Parameters
+    ----------
+    patients : sequence of str, length n
+    truth : ndarray of str, shape (n,)
+    classes : sequence of str, length C
+        The classes of the training patients, in the order of the probabilities' columns.
+    probabilities : ndarray of float, shape (n, C)
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns patient_id, y_true, classes, probabilities.
+    """
+    if not np.isfinite(probabilities).all():
+        raise ValueError("a predicted probability is not finite")
+    return pd.DataFrame(
+        {
+            "patient_id": list(patients),
+            "y_true": np.asarray(truth, dtype=object),
+            "classes": [list(classes)] * len(patients),
+            "probabilities": list(np.asarray(probabilities, dtype=np.float64)),
+        }
+    )
+
+
+def survival_rows(
+    patients: Sequence[str],
+    time: np.ndarray,
+    event: np.ndarray,
+    risk: np.ndarray,
+    threshold: float,
+    survival_times: np.ndarray,
+    survival: np.ndarray,
+) -> pd.DataFrame:
+    """Rows of one fold's survival predictions: one risk a patient.
+
+    Parameters
+    ----------
+    patients : sequence of str, length n
+    time, event, risk : ndarray, shape (n,)
+        Follow-up in days, 1 for an event, and the risk (larger is worse).
+    threshold : float
+        Median risk of the training patients; a risk above it is the group "high".
+    survival_times : ndarray of float, shape (T,)
+        Days; may be empty where a model gives no survival function.
+    survival : ndarray of float, shape (n, T)
+        Probability of surviving beyond each time.
+    """
+    if not (np.isfinite(risk).all() and np.isfinite(survival).all()):
+        raise ValueError("a predicted risk or survival probability is not finite")
+    return pd.DataFrame(
+        {
+            "patient_id": list(patients),
+            "time_days": np.asarray(time, dtype=np.float64),
+            "event": np.asarray(event, dtype=np.int64),
+            "risk": np.asarray(risk, dtype=np.float64),
+            "risk_group": np.where(np.asarray(risk) > threshold, "high", "low"),
+            "survival_times": [np.asarray(survival_times, dtype=np.float64)] * len(patients),
+            "survival": list(np.asarray(survival, dtype=np.float64)),
+        }
+    )
+
+
+def empty(task: str) -> pd.DataFrame:
+    """A prediction table without rows: what a method writes that could not run, its reason in the metadata."""
+    return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS[task]})
+
+
+def write_predictions(path: str | Path, frame: pd.DataFrame, task: str, metadata: dict[str, Any]) -> None:
+    """Write predictions and where they come from, atomically.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.parquet`` file.
+    frame : pandas.DataFrame
+        The columns of `COLUMNS` for the task; column order is put right.
+    task : {"subtyping", "survival", "retrieval"}
+    metadata : dict
+        Stored as JSON under the key ``mirror`` of the file's metadata.
+    """
+    columns = COLUMNS[task]
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise ValueError(f"predictions lack the columns {missing}")
+    schema = pa.schema([(name, _TYPES[name]) for name in columns])
+    table = pa.Table.from_pandas(frame[columns], schema=schema, preserve_index=False)
+    text = json.dumps(metadata, sort_keys=True, default=str, allow_nan=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"mirror": text.encode()})
+    with atomic_path(path) as part:
+        pq.write_table(table, part)
+
+
+def read_predictions(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a prediction file.
+
+    Returns
+    -------
+    frame : pandas.DataFrame
+        List columns hold NumPy arrays.
+    metadata : dict
+        What `write_predictions` was given.
+
+    Raises
+    ------
+    InputError
+        The file is no prediction table.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"not a readable parquet file ({error})", file=path, remedy="delete it and rerun") from error
+    missing = [name for name in COMMON if name not in table.column_names]
+    if missing:
+        raise InputError(f"lacks the columns {', '.join(missing)}", file=path, remedy="write it with this workflow")
+    raw = (table.schema.metadata or {}).get(b"mirror", b"{}")
+    return table.to_pandas(), json.loads(raw)
+
+
+def read_all(paths: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
+    """All predictions of a run, one table a task. Files without rows are passed over."""
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for path in paths:
+        frame, _ = read_predictions(path)
+        if len(frame):
+            frames.setdefault(str(frame["task"].iloc[0]), []).append(frame)
+    return {task: pd.concat(parts, ignore_index=True) for task, parts in frames.items()}
