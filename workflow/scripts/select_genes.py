@@ -1,0 +1,71 @@
+"""Choose a fold's genes and fit its transform, both on the fold's training patients."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import pandas as pd
+
+from mirror.config.rna import RnaSettings
+from mirror.io.errors import InputError
+from mirror.rna.selection import select_genes
+from mirror.rna.transform import fit_transform
+
+
+def training_patients(splits: Path, fold: str) -> list[str]:
+    """Training patients of fold ``r{repeat}f{fold}``."""
+    parts = re.fullmatch(r"r(\d+)f(\d+)", fold)
+    if parts is None:
+        raise InputError(f"{fold!r} is no fold; folds are named r0f0, r0f1 ...")
+    table = pd.read_csv(splits, sep="\t", dtype={"patient_id": str})
+    rows = (table["repeat"] == int(parts[1])) & (table["fold"] == int(parts[2])) & (table["set"] == "train")
+    if not rows.any():
+        raise InputError(f"fold {fold} has no training patient", file=splits)
+    return table.loc[rows, "patient_id"].tolist()
+
+
+def main(
+    expression: Path,
+    splits: Path,
+    patients: Path,
+    genes: Path,
+    table: Path,
+    transform: Path,
+    fold: str,
+    settings: dict[str, Any],
+    seed: int,
+    threads: int | None = None,
+) -> None:
+    """Write the gene list, its table and the fitted transform of one fold."""
+    rna = RnaSettings(**settings)
+    adata = ad.read_h5ad(expression)
+    train = training_patients(splits, fold)
+    cohort = pd.read_csv(patients, sep="\t", dtype={"patient_id": str, "label": str}, keep_default_na=False)
+    labels = cohort.set_index("patient_id")["label"].where(lambda label: label != "")
+    chosen = select_genes(adata, labels, train, rna, seed, jobs=threads)
+    fitted = fit_transform(adata, train, chosen.genes, rna).with_selection(chosen.patients, chosen.leaks)
+    fitted.save(transform)
+    chosen.write(genes, table)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            expression=Path(snakemake.input.expression),  # noqa: F821
+            splits=Path(snakemake.input.splits),  # noqa: F821
+            patients=Path(snakemake.input.patients),  # noqa: F821
+            genes=Path(snakemake.output.genes),  # noqa: F821
+            table=Path(snakemake.output.table),  # noqa: F821
+            transform=Path(snakemake.output.transform),  # noqa: F821
+            fold=snakemake.params.fold,  # noqa: F821
+            settings=snakemake.params.settings,  # noqa: F821
+            seed=snakemake.params.seed,  # noqa: F821
+            threads=snakemake.threads,  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
