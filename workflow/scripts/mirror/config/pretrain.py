@@ -47,13 +47,32 @@ class RetentionSettings(Settings):
 
     slide_weight: float = Field(0.15, ge=0, description="Weight of slide retention.")
     rna_weight: float = Field(0.15, ge=0, description="Weight of RNA retention.")
-    mask_ratio: float = Field(0.75, ge=0, lt=1, description="Share of tokens (of RNA entries) masked.")
+    mask_ratio: float = Field(0.75, ge=0, lt=1, description="Share of tokens (of RNA entries) masked in the decoder.")
+    rna_mask_ratio: float | None = Field(
+        None, ge=0, lt=1, description="Share of RNA entries masked, where it differs; null takes mask_ratio."
+    )
     target: Literal["encoder", "encoder_stopgrad", "input"] = Field(
         "encoder", description="What is rebuilt: the encoder's output (published), that without gradient, the input."
     )
     decode_from: Literal["tokens", "embedding"] = Field(
         "tokens", description="Rebuilt from masked tokens (published) or from the embedding alone (mirror_plus)."
     )
+    slide_summary: Literal["mean", "mean_std", "quantiles", "tokens"] = Field(
+        "mean",
+        description="What the slide embedding rebuilds: the bag's mean, mean and spread, quantiles, "
+        "or masked tokens from embedding and place (decode_from: embedding).",
+    )
+    decoder: Literal["linear", "mlp"] = Field(
+        "mlp", description="Decoder from the embedding: one linear layer, or one hidden layer (decode_from: embedding)."
+    )
+    slide_input_mask: float = Field(
+        0.0, ge=0, lt=1, description="Share of a bag's tokens hidden from the encoder in training (input masking)."
+    )
+    rna_input_mask: float = Field(
+        0.0, ge=0, lt=1, description="Share of genes hidden from the encoder in training (input masking)."
+    )
+    slide_depth: int = Field(1, ge=1, description="Attention layers of the slide decoder (decode_from: tokens).")
+    rna_depth: int = Field(1, ge=1, description="Blocks of the RNA decoder (decode_from: tokens).")
     orthogonality_weight: float = Field(
         0.0, ge=0, description="Weight of the squared cosine between alignment embedding and retention code."
     )
@@ -82,8 +101,21 @@ class TrainSettings(Settings):
         "auto", description="auto: bfloat16 on GPUs that have it, else float16; float32 on a CPU."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where training runs.")
-    workers: int = Field(2, ge=0, description="Processes that read bags.")
-    use_unpaired: bool = Field(False, description="Patients with one modality join retention.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads of a step; null takes one for small models, else all the job has "
+        "(the last digits of the weights follow the number of threads).",
+    )
+    workers: int = Field(2, ge=0, description="Processes that read bags where the features do not fit into cache_gb.")
+    cache_gb: float = Field(4.0, ge=0, description="Memory for patch features kept between epochs, GB; all or none.")
+    token_order: Literal["random", "raster"] = Field(
+        "random", description="Order of a bag's tokens, in training and in encoding: drawn, or as on the slide."
+    )
+    encode_tokens: int = Field(
+        32_768, ge=0, description="Patches a slide at most in encoding, a fixed seeded subset of more; 0 takes all."
+    )
+    use_unpaired: bool = Field(False, description="Training patients with one modality join retention.")
     validation_fraction: float = Field(
         0.1, ge=0, lt=0.5, description="Share of the training patients watched, never trained on; 0 watches none."
     )

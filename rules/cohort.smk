@@ -1,0 +1,178 @@
+# Join the modalities, divide patients into folds, audit leaks.
+def clinical_file(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return f"{PLAN.simulated_folder(wildcards.cohort)}/clinical.tsv"
+    return cohort["clinical"]["path"]
+
+
+def clinical_source(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return {
+            "path": clinical_file(wildcards),
+            "format": "table",
+            "patient": "patient_id",
+            "label": "subtype",
+            "time": "os_days",
+            "event": "os_event",
+            "time_unit": "days",
+            "event_is": "1_event",
+            "site": "site",
+        }
+    return cohort["clinical"]
+
+
+rule read_clinical:
+    input:
+        clinical=clinical_file,
+    output:
+        clinical=f"{RESULTS}/cohort/{{cohort}}/clinical.tsv",
+        report=f"{RESULTS}/cohort/{{cohort}}/clinical.json",
+    wildcard_constraints:
+        cohort=FROM_FILES,
+    params:
+        source=clinical_source,
+        code=code("read_clinical"),
+    log:
+        f"{RESULTS}/logs/read_clinical/{{cohort}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Reading the clinical table of {wildcards.cohort}"
+    script:
+        script("read_clinical")
+
+
+rule build_cohort:
+    input:
+        tiles=lambda w: PLAN.tile_shards(w.cohort),
+        features=lambda w: PLAN.feature_shards(w.cohort),
+        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        clinical=lambda w: (
+            f"{RESULTS}/cohort/{w.cohort}/clinical.tsv" if PLAN.has_clinical(w.cohort) else []
+        ),
+        clinical_report=lambda w: (
+            f"{RESULTS}/cohort/{w.cohort}/clinical.json" if PLAN.has_clinical(w.cohort) else []
+        ),
+    output:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
+        failures=f"{RESULTS}/cohort/{{cohort}}/failures.tsv",
+    wildcard_constraints:
+        cohort=FROM_FILES,
+    params:
+        settings=lambda w: {
+            k: PLAN.cohort(w.cohort)[k]
+            for k in ("label_map", "exclude_labels", "min_label_count", "require")
+        },
+        max_failed_fraction=CONFIG["slides"]["max_failed_fraction"],
+        encoders=lambda w: PLAN.encoders_of(w.cohort),
+        code=code("build_cohort"),
+    log:
+        f"{RESULTS}/logs/build_cohort/{{cohort}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Joining slides, expression and clinical data of {wildcards.cohort}"
+    script:
+        script("build_cohort")
+
+
+rule pool_cohorts:
+    input:
+        patients=lambda w: [
+            f"{RESULTS}/cohort/{m}/patients.tsv" for m in PLAN.members(w.cohort)
+        ],
+        slides=lambda w: [
+            f"{RESULTS}/cohort/{m}/slides.tsv" for m in PLAN.members(w.cohort)
+        ],
+        flow=lambda w: [f"{RESULTS}/cohort/{m}/flow.tsv" for m in PLAN.members(w.cohort)],
+    output:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
+    wildcard_constraints:
+        cohort=POOLED,
+    params:
+        names=lambda w: PLAN.members(w.cohort),
+        code=code("pool_cohorts"),
+    log:
+        f"{RESULTS}/logs/pool_cohorts/{{cohort}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Pooling the cohorts {params.names}"
+    script:
+        script("pool_cohorts")
+
+
+rule make_splits:
+    input:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+    output:
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        report=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.json",
+    params:
+        settings=lambda w: CONFIG["splits"][w.scheme],
+        seed=SEED,
+        code=code("make_splits"),
+    log:
+        f"{RESULTS}/logs/make_splits/{{cohort}}_{{scheme}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Dividing patients of {wildcards.cohort} into folds ({wildcards.scheme})"
+    script:
+        script("make_splits")
+
+
+rule audit_leaks:
+    input:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        genes=lambda w: (
+            [f"{RESULTS}/rna/{w.cohort}/{w.scheme}/genes_{f}.tsv" for f in PLAN.folds(w.scheme)]
+            if PLAN.has_rna(w.cohort)
+            else []
+        ),
+        transforms=lambda w: (
+            [
+                f"{RESULTS}/rna/{w.cohort}/{w.scheme}/transform_{f}.npz"
+                for f in PLAN.folds(w.scheme)
+            ]
+            if PLAN.has_rna(w.cohort)
+            else []
+        ),
+    output:
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
+    params:
+        settings=CONFIG["audit"],
+        folds=lambda w: PLAN.folds(w.scheme),
+        code=code("audit_leaks"),
+    log:
+        f"{RESULTS}/logs/audit_leaks/{{cohort}}_{{scheme}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=20,
+    message:
+        "Auditing leaks of {wildcards.cohort} ({wildcards.scheme}) before training"
+    script:
+        script("audit_leaks")

@@ -1,0 +1,64 @@
+# What Snakemake must know to build the DAG: settings, slides, shards, wildcards.
+import csv
+import os
+import sys
+from pathlib import Path
+
+BASE = Path(workflow.basedir)
+if not (BASE / "rules").is_dir():  # entered through workflow/Snakefile
+    BASE = BASE.parent
+SCRIPTS = BASE / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from mirror.config.codehash import code_hash
+from mirror.config.dag import Plan
+from mirror.io.errors import InputError
+
+try:
+    PLAN = Plan.read(config, BASE)
+except InputError as error:
+    raise WorkflowError(str(error))
+
+CONFIG = PLAN.config
+RESULTS = CONFIG["results"]
+SEED = CONFIG["seed"]
+
+
+wildcard_constraints:
+    cohort=PLAN.any_of(PLAN.cohorts),
+    encoder=PLAN.any_of([*PLAN.encoders, "none"]),
+    scheme=PLAN.any_of(CONFIG["splits"]),
+    variant=PLAN.any_of(PLAN.variants),
+    baseline=PLAN.any_of(PLAN.baselines),
+    task="subtyping|survival",
+    shard=r"\d+",
+    fold=r"r\d+f\d+",
+
+
+localrules:
+    all,
+
+
+def script(name):
+    """Path of a rule's script."""
+    return str(SCRIPTS / f"{name}.py")
+
+
+def code(name):
+    """Hash of the code that a script runs; as a parameter it reruns exactly what it changes."""
+    return code_hash(script(name))
+
+
+def env(name):
+    """Path of a conda environment."""
+    return str(BASE / "envs" / f"{name}.yaml")
+
+
+def caption(name):
+    """Path of a report caption."""
+    return str(BASE / "workflow" / "report" / f"{name}.rst")
+
+
+def gpus(n):
+    """GPUs a job asks for: none on a machine where the configuration says cpu."""
+    return n if CONFIG["pretrain"]["train"]["device"] != "cpu" and CONFIG["embed"]["device"] != "cpu" else 0

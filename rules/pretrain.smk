@@ -1,0 +1,96 @@
+# Pre-train one variant on one fold; then embed every patient with it.
+rule pretrain_mirror:
+    input:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
+        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
+        features=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
+    output:
+        checkpoint=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
+        log_tsv=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.log.tsv",
+    params:
+        settings=lambda w: PLAN.variants[w.variant],
+        seed=SEED,
+        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        state=lambda w: (
+            f"{RESULTS}/models/state/{w.cohort}_{w.encoder}_{w.scheme}_{w.variant}_{w.fold}"
+        ),
+        code=code("pretrain_mirror"),
+    log:
+        f"{RESULTS}/logs/pretrain_mirror/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pretrain_mirror/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
+    conda:
+        env("train")
+    threads: 1 if PLAN.small else 4
+    resources:
+        mem_mb=lambda w, attempt: (2000 if PLAN.small else 16000) * attempt,
+        runtime=lambda w, attempt: 720 * attempt,
+        gpu=gpus(1),
+    message:
+        "Pre-training {wildcards.variant} on {wildcards.cohort} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"
+    script:
+        script("pretrain_mirror")
+
+
+rule encode_cohort:
+    input:
+        checkpoint=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
+    output:
+        embeddings=f"{RESULTS}/embeddings/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.h5ad",
+    params:
+        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        seed=SEED,
+        code=code("encode_cohort"),
+    log:
+        f"{RESULTS}/logs/encode_cohort/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/encode_cohort/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
+    conda:
+        env("train")
+    threads: 1 if PLAN.small else 4
+    resources:
+        mem_mb=lambda w, attempt: (2000 if PLAN.small else 16000) * attempt,
+        runtime=lambda w, attempt: 120 * attempt,
+        gpu=gpus(1),
+    message:
+        "Embedding {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"
+    script:
+        script("encode_cohort")
+
+
+rule audit_models:
+    input:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        checkpoints=lambda w: [
+            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{v}/{f}.safetensors"
+            for v in PLAN.variants
+            for f in PLAN.folds(w.scheme)
+        ],
+    output:
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
+    params:
+        settings=CONFIG["audit"],
+        folds=lambda w: PLAN.folds(w.scheme),
+        code=code("audit_leaks"),
+    log:
+        f"{RESULTS}/logs/audit_models/{{cohort}}_{{encoder}}_{{scheme}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    message:
+        "Auditing leaks of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme}) after training"
+    script:
+        script("audit_leaks")

@@ -1,0 +1,116 @@
+# Slides: tile -> embed, in shards. The per-slide files are not declared, so that a rerun keeps
+# what is whole; each shard declares the table of what became of its slides.
+def slide_source(wildcards):
+    """What must exist before a cohort's slides can be read."""
+    if PLAN.cohort(wildcards.cohort)["simulate"]:
+        return f"{RESULTS}/simulated/{wildcards.cohort}/samples.tsv"
+    return []
+
+
+rule tile_slides:
+    input:
+        ready=slide_source,
+    output:
+        status=ensure(
+            f"{RESULTS}/slides/{{cohort}}/tiles/shard_{{shard}}.tsv", non_empty=True
+        ),
+    params:
+        slides=lambda w: PLAN.shard(w.cohort, w.shard),
+        settings=CONFIG["slides"],
+        folder=f"{RESULTS}/slides",
+        code=code("tile_slides"),
+    log:
+        f"{RESULTS}/logs/tile_slides/{{cohort}}_{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tile_slides/{{cohort}}_{{shard}}.tsv"
+    conda:
+        env("slides")
+    threads: 2
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: attempt * (10 + 2 * CONFIG["slides"]["slides_per_job"]),
+    message:
+        "Tiling slides of {wildcards.cohort}, shard {wildcards.shard}"
+    script:
+        script("tile_slides")
+
+
+rule embed_tiles:
+    input:
+        status=f"{RESULTS}/slides/{{cohort}}/tiles/shard_{{shard}}.tsv",
+    output:
+        status=ensure(
+            f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}/shard_{{shard}}.tsv",
+            non_empty=True,
+        ),
+    wildcard_constraints:
+        cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.has_pixels(c)),
+    params:
+        slides=lambda w: PLAN.shard(w.cohort, w.shard),
+        encoder_row=lambda w: PLAN.encoder_row(w.encoder),
+        settings=CONFIG["embed"],
+        folder=f"{RESULTS}/slides",
+        seed=SEED,
+        code=code("embed_tiles"),
+    log:
+        f"{RESULTS}/logs/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.tsv"
+    conda:
+        env("embed")
+    threads: 2
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: attempt * (20 + 10 * CONFIG["slides"]["slides_per_job"]),
+        gpu=gpus(1),
+    message:
+        "Patch features of {wildcards.cohort} by {wildcards.encoder}, shard {wildcards.shard}"
+    script:
+        script("embed_tiles")
+
+
+# Features that others made take the place of our encoder.
+rule import_features:
+    output:
+        status=ensure(
+            f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}/shard_{{shard}}.tsv",
+            non_empty=True,
+        ),
+    wildcard_constraints:
+        cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["features"]),
+    params:
+        slides=lambda w: PLAN.shard(w.cohort, w.shard),
+        source=lambda w: PLAN.feature_source(w.cohort, w.encoder),
+        folder=f"{RESULTS}/slides",
+        code=code("import_features"),
+    log:
+        f"{RESULTS}/logs/import_features/{{cohort}}_{{encoder}}_{{shard}}.log",
+    conda:
+        env("embed")
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: attempt * (10 + CONFIG["slides"]["slides_per_job"]),
+    message:
+        "Importing features of {wildcards.cohort} ({wildcards.encoder}), shard {wildcards.shard}"
+    script:
+        script("import_features")
+
+
+rule fetch_weights:
+    output:
+        touch(f"{RESULTS}/slides/weights_fetched"),
+    params:
+        rows=[PLAN.encoder_row(e) for e in CONFIG["encoders"]],
+        settings=CONFIG["embed"],
+        code=code("fetch_weights"),
+    log:
+        f"{RESULTS}/logs/fetch_weights.log",
+    conda:
+        env("embed")
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    message:
+        "Fetching encoder weights, for compute nodes that reach no hub"
+    script:
+        script("fetch_weights")

@@ -1,0 +1,122 @@
+# Expression: read -> normalise -> select genes (per fold, on its training patients).
+def expression_file(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return f"{PLAN.simulated_folder(wildcards.cohort)}/counts.tsv"
+    return cohort["expression"]["path"]
+
+
+def expression_source(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return {
+            "path": expression_file(wildcards),
+            "format": "matrix",
+            "values": "counts",
+        }
+    return cohort["expression"]
+
+
+FROM_FILES = PLAN.any_of(c for c in PLAN.cohorts if not PLAN.cohort(c)["joint"])
+POOLED = PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["joint"])
+
+
+rule read_expression:
+    input:
+        expression=expression_file,
+    output:
+        raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
+    wildcard_constraints:
+        cohort=FROM_FILES,
+    params:
+        source=expression_source,
+        code=code("read_expression"),
+    log:
+        f"{RESULTS}/logs/read_expression/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/read_expression/{{cohort}}.tsv"
+    conda:
+        env("rna")
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=60,
+    message:
+        "Reading expression of {wildcards.cohort}"
+    script:
+        script("read_expression")
+
+
+rule normalize_expression:
+    input:
+        raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
+    output:
+        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+    wildcard_constraints:
+        cohort=FROM_FILES,
+    params:
+        settings={k: v for k, v in CONFIG["rna"].items() if k != "selection"},
+        code=code("normalize_expression"),
+    log:
+        f"{RESULTS}/logs/normalize_expression/{{cohort}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=60,
+    message:
+        "Normalising expression of {wildcards.cohort}"
+    script:
+        script("normalize_expression")
+
+
+rule pool_expression:
+    input:
+        members=lambda w: [f"{RESULTS}/rna/{m}.h5ad" for m in PLAN.members(w.cohort)],
+    output:
+        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+    wildcard_constraints:
+        cohort=POOLED,
+    params:
+        names=lambda w: PLAN.members(w.cohort),
+        genes=lambda w: PLAN.cohort(w.cohort)["joint_genes"],
+        code=code("pool_expression"),
+    log:
+        f"{RESULTS}/logs/pool_expression/{{cohort}}.log",
+    conda:
+        env("rna")
+    resources:
+        mem_mb=lambda w, attempt: 16000 * attempt,
+        runtime=60,
+    message:
+        "Pooling the expression of {params.names}"
+    script:
+        script("pool_expression")
+
+
+rule select_genes:
+    input:
+        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+    output:
+        genes=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/genes_{{fold}}.txt",
+        table=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/genes_{{fold}}.tsv",
+        transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
+    params:
+        settings=CONFIG["rna"],
+        seed=SEED,
+        code=code("select_genes"),
+    log:
+        f"{RESULTS}/logs/select_genes/{{cohort}}_{{scheme}}_{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/select_genes/{{cohort}}_{{scheme}}_{{fold}}.tsv"
+    conda:
+        env("rna")
+    threads: 2
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    message:
+        "Selecting genes of {wildcards.cohort}, {wildcards.scheme} {wildcards.fold}, on its training patients"
+    script:
+        script("select_genes")

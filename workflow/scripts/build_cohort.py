@@ -1,0 +1,91 @@
+"""Join slides, expression and clinical data into one cohort; count what each step loses."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import anndata
+import pandas as pd
+
+from mirror.cohort.build import build_cohort
+from mirror.io.atomic import write_tsv
+from mirror.io.barcodes import patient_id as patient_of
+from mirror.io.clinical import apply_labels
+
+TEXT = {"slide_id": str, "patient_id": str, "message": str, "fingerprint": str, "label": str, "site": str}
+
+
+def read_status(paths: list[Path]) -> pd.DataFrame | None:
+    """Concatenate shard status tables; patients under their canonical identifier."""
+    if not paths:
+        return None
+    table = pd.concat([pd.read_csv(p, sep="\t", dtype=TEXT) for p in paths], ignore_index=True)
+    table["patient_id"] = [patient_of(p) for p in table["patient_id"]]
+    return table
+
+
+def main(
+    *,
+    tiles: list[Path],
+    features: dict[str, list[Path]],
+    rna: Path | None,
+    clinical: Path | None,
+    clinical_report: Path | None,
+    out: dict[str, Path],
+    settings: dict,
+    max_failed_fraction: float,
+) -> None:
+    """Read what exists, join it, write the four tables."""
+    log = logging.getLogger("mirror")
+    table, steps = None, []
+    if clinical:
+        table = pd.read_csv(clinical, sep="\t", dtype=TEXT)
+        steps = list(json.loads(clinical_report.read_text()).get("flow", [])) if clinical_report else []
+        table, counts = apply_labels(
+            table, settings["label_map"], settings["exclude_labels"], settings["min_label_count"]
+        )
+        steps += counts
+    obs = None
+    if rna:
+        obs = anndata.read_h5ad(rna, backed="r").obs
+    cohort = build_cohort(
+        tiles=read_status(tiles),
+        features=[frame for paths in features.values() if (frame := read_status(paths)) is not None],
+        clinical=table,
+        rna=obs,
+        require=settings["require"],
+        max_failed_fraction=max_failed_fraction,
+        clinical_flow=steps,
+    )
+    for row in cohort.flow.itertuples():
+        log.info("%s: %d %s kept, %d dropped %s", row.step, row.kept, row.unit, row.dropped, row.reason)
+    for name, path in out.items():
+        write_tsv(path, getattr(cohort, name))
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    def by_encoder(paths: list[str]) -> dict[str, list[Path]]:
+        """Group shard tables by the encoder in their path."""
+        grouped: dict[str, list[Path]] = {}
+        for path in map(Path, paths):
+            grouped.setdefault(path.parent.name, []).append(path)
+        return grouped
+
+    given = snakemake.input  # noqa: F821
+    run_step(
+        lambda: main(
+            tiles=[Path(p) for p in given.tiles],
+            features=by_encoder(list(given.features)),
+            rna=Path(given.rna) if given.rna else None,
+            clinical=Path(given.clinical) if given.clinical else None,
+            clinical_report=Path(given.clinical_report) if given.clinical_report else None,
+            out={k: Path(snakemake.output[k]) for k in ("patients", "slides", "flow", "failures")},  # noqa: F821
+            settings=snakemake.params.settings,  # noqa: F821
+            max_failed_fraction=snakemake.params.max_failed_fraction,  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )

@@ -1,0 +1,312 @@
+"""What the DAG is made of: cohorts, slides, shards, variants, folds, baselines.
+
+Standard library only (and jsonschema, through `resolve`): built in well under a second for
+10,000 slides.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..io.errors import InputError
+from ..simulation.names import slide_names
+from .resolve import check_names, load_schema, load_yaml, resolve, resolve_variants
+
+SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
+
+# Which modality a baseline reads and which tasks it can do. Kept here because the DAG needs it
+# before any environment exists; a test compares it with the registry in mirror.evaluation.
+BASELINES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rna_logistic": ("rna", ("subtyping",)),
+    "rna_cox": ("rna", ("survival",)),
+    "rna_rsf": ("rna", ("survival",)),
+    "rna_mlp": ("rna", ("subtyping", "survival")),
+    "slide_mean": ("wsi", ("subtyping", "survival")),
+    "slide_max": ("wsi", ("subtyping", "survival")),
+    "abmil": ("wsi", ("subtyping", "survival")),
+    "transmil": ("wsi", ("subtyping", "survival")),
+    "clinical_cox": ("clinical", ("survival",)),
+    "late_fusion": ("fused", ("subtyping", "survival")),
+    "concat": ("fused", ("subtyping", "survival")),
+}
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One row of the slide table."""
+
+    slide_id: str
+    patient_id: str
+    slide_path: str
+    mpp: float | None
+    size: int | None  # bytes; None while the file is missing. A replaced file reruns its shard.
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as a dictionary."""
+        return dict(vars(self))
+
+
+def _number(text: str, file: str, row: int) -> float | None:
+    if text.strip() in ("", "NA", "nan", "None"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"mpp is `{text}`, not a number", file=file, row=f"row {row}", remedy="micrometres a pixel, as in 0.25"
+        ) from None
+
+
+def read_slide_table(path: str | Path) -> list[Slide]:
+    """Read ``slide_id, patient_id, slide_path[, mpp]`` (tab- or comma-separated).
+
+    Raises
+    ------
+    InputError
+        A missing file or column, an empty or repeated identifier; names the row.
+    """
+    file = str(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            head = handle.readline()
+            handle.seek(0)
+            rows = csv.DictReader(handle, delimiter="\t" if "\t" in head else ",")
+            columns = [c.strip() for c in rows.fieldnames or []]
+            missing = [c for c in SLIDE_COLUMNS[:2] if c not in columns]
+            if missing:
+                near = difflib.get_close_matches(missing[0], columns, n=1, cutoff=0.0)
+                raise InputError(
+                    f"column `{missing[0]}` is missing",
+                    file=file,
+                    remedy=f"rename `{near[0]}`?" if near else "see config/README.md",
+                )
+            slides, seen = [], {}
+            for number, row in enumerate(rows, start=2):
+                slide, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
+                if not slide or not patient:
+                    raise InputError("slide_id or patient_id is empty", file=file, row=f"row {number}")
+                if slide in seen:
+                    raise InputError(
+                        f"slide_id `{slide}` is also in row {seen[slide]}",
+                        file=file,
+                        row=f"row {number}",
+                        remedy="give every slide one row and a name of its own",
+                    )
+                if "/" in slide or "\\" in slide or slide.startswith(".") or "\0" in slide:
+                    raise InputError(
+                        f"slide_id `{slide}` is not usable as a file name",
+                        file=file,
+                        row=f"row {number}",
+                        remedy="leave out slashes and leading dots",
+                    )
+                seen[slide] = number
+                where = (row.get("slide_path") or "").strip()
+                try:
+                    size = os.stat(where).st_size if where else None
+                except OSError:
+                    size = None
+                slides.append(Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size))
+    except FileNotFoundError:
+        raise InputError("this slide table does not exist", file=file, remedy="make it, or mend the path") from None
+    except UnicodeDecodeError:
+        raise InputError("not a UTF-8 text table", file=file) from None
+    if not slides:
+        raise InputError("the slide table has no rows", file=file)
+    return slides
+
+
+class Plan:
+    """A resolved configuration and what follows from it for the DAG.
+
+    Attributes
+    ----------
+    config : dict
+        The configuration with every default filled in.
+    variants : dict
+        Complete pre-training settings by variant.
+    """
+
+    def __init__(self, config: dict, presets: dict, schema: dict, base: Path) -> None:
+        self.base = base
+        self.config = resolve(config, schema, "config")
+        check_names(self.config)
+        self.presets = presets
+        self.variants = resolve_variants(self.config, presets, schema)
+        self.cohorts = list(self.config["cohorts"])
+        self.results = self.config["results"]
+        self.baselines = list(dict.fromkeys(self.config["evaluation"]["baselines"]))
+        clash = set(self.variants) & set(BASELINES)
+        if clash:
+            raise InputError(f"variant `{clash.pop()}` has a baseline's name", remedy="rename the variant")
+
+    @classmethod
+    def read(cls, config: dict, base: Path) -> Plan:
+        """Build a plan from what Snakemake read, with the schema and presets beside the Snakefile."""
+        schema = load_schema(base / "config" / "schemas" / "config.schema.json")
+        return cls(dict(config), load_yaml(base / "config" / "variants.yaml"), schema, base)
+
+    @staticmethod
+    def any_of(names: Iterable[str]) -> str:
+        """A regular expression that matches exactly these names."""
+        return "|".join(re.escape(name) for name in names) or "(?!)"
+
+    # -- cohorts -------------------------------------------------------------------------------
+
+    def cohort(self, name: str) -> dict:
+        """A cohort's settings."""
+        return self.config["cohorts"][name]
+
+    def members(self, name: str) -> list[str]:
+        """The cohorts read from files that make up this one."""
+        return self.cohort(name)["joint"] or [name]
+
+    def simulated_folder(self, name: str) -> str:
+        """Where a simulated cohort is written."""
+        return f"{self.results}/simulated/{name}"
+
+    def has_slides(self, name: str) -> bool:
+        """Whether the cohort brings slides or patch features."""
+        return all(bool(c["simulate"] or c["samples"]) for c in map(self.cohort, self.members(name)))
+
+    def has_rna(self, name: str) -> bool:
+        """Whether the cohort brings expression."""
+        return all(bool(c["simulate"] or c["expression"]) for c in map(self.cohort, self.members(name)))
+
+    def has_clinical(self, name: str) -> bool:
+        """Whether the cohort brings a clinical table."""
+        return all(bool(c["simulate"] or c["clinical"]) for c in map(self.cohort, self.members(name)))
+
+    def has_pixels(self, name: str) -> bool:
+        """Whether slides are read (features that others made need none)."""
+        return self.has_slides(name) and not self.cohort(name)["features"]
+
+    # -- slides and shards ---------------------------------------------------------------------
+
+    @cached_property
+    def slides(self) -> dict[str, list[Slide]]:
+        """Slides by cohort (cohorts read from files only), sorted by name."""
+        out: dict[str, list[Slide]] = {}
+        paths: dict[str, str] = {}
+        for name in self.cohorts:
+            cohort = self.cohort(name)
+            if cohort["joint"] or not self.has_slides(name):
+                continue
+            if cohort["simulate"]:
+                folder = self.simulated_folder(name)
+                slides = [
+                    Slide(s, p, f"{folder}/slides/{s}.svs", None, None)
+                    for s, p in slide_names(cohort["simulate"]["patients"])
+                ]
+            else:
+                slides = read_slide_table(cohort["samples"])
+            for slide in slides:
+                if paths.setdefault(slide.slide_id, slide.slide_path) != slide.slide_path:
+                    raise InputError(
+                        f"slide_id `{slide.slide_id}` names two files: {paths[slide.slide_id]} and {slide.slide_path}",
+                        remedy="slide names must be unique over all cohorts",
+                    )
+            out[name] = sorted(slides, key=lambda s: s.slide_id)
+        return out
+
+    def n_shards(self, cohort: str) -> int:
+        """Shards of one cohort read from files."""
+        return -(-len(self.slides[cohort]) // self.config["slides"]["slides_per_job"])
+
+    def shard(self, cohort: str, shard: str | int) -> list[dict[str, Any]]:
+        """The slides of one shard, as dictionaries."""
+        n = self.config["slides"]["slides_per_job"]
+        return [s.as_dict() for s in self.slides[cohort][int(shard) * n : (int(shard) + 1) * n]]
+
+    def tile_shards(self, name: str) -> list[str]:
+        """Status tables of tiling of a cohort and its members."""
+        return [
+            f"{self.results}/slides/{m}/tiles/shard_{i}.tsv"
+            for m in self.members(name)
+            if self.has_pixels(m)
+            for i in range(self.n_shards(m))
+        ]
+
+    def feature_shards(self, name: str, encoder: str | None = None) -> list[str]:
+        """Status tables of patch features, of one encoder or of all."""
+        return [
+            f"{self.results}/slides/{m}/features/{e}/shard_{i}.tsv"
+            for m in self.members(name)
+            if self.has_slides(m)
+            for e in ([encoder] if encoder else self.encoders_of(m))
+            for i in range(self.n_shards(m))
+        ]
+
+    def feature_source(self, cohort: str, encoder: str) -> dict:
+        """The imported feature source of a cohort by the name of its encoder."""
+        for source in self.cohort(cohort)["features"]:
+            if source["encoder"] == encoder:
+                return source
+        raise InputError(f"cohort `{cohort}` has no features of encoder `{encoder}`")
+
+    def encoders_of(self, name: str) -> list[str]:
+        """Patch encoders whose features this cohort has."""
+        if not self.has_slides(name):
+            return []
+        per_member = []
+        for member in self.members(name):
+            sources = self.cohort(member)["features"]
+            per_member.append([s["encoder"] for s in sources] if sources else list(self.config["encoders"]))
+        return [e for e in per_member[0] if all(e in other for other in per_member)]
+
+    @cached_property
+    def encoders(self) -> list[str]:
+        """Every encoder of any cohort."""
+        return list(dict.fromkeys(e for c in self.cohorts for e in self.encoders_of(c)))
+
+    # -- folds and methods ---------------------------------------------------------------------
+
+    def folds(self, scheme: str) -> list[str]:
+        """Fold identifiers ``r{repeat}f{fold}`` of a split scheme."""
+        s = self.config["splits"][scheme]
+        repeats = 1 if s["kind"] == "published" else s["repeats"]
+        return [f"r{r}f{f}" for r in range(repeats) for f in range(s["folds"])]
+
+    def trains(self, name: str) -> bool:
+        """Whether variants can be pre-trained: the cohort has slides and expression."""
+        return self.has_slides(name) and self.has_rna(name)
+
+    def tasks(self, name: str) -> list[str]:
+        """Downstream tasks of a cohort: none without a clinical table."""
+        return list(self.config["evaluation"]["tasks"]) if self.has_clinical(name) else []
+
+    def predictions(self, name: str, encoder: str | None = None) -> list[str]:
+        """Prediction files of a cohort: variants and baselines, every encoder, scheme and task."""
+        out = []
+        for scheme in self.config["splits"]:
+            for task in self.tasks(name):
+                for method, where in self.methods(name, task):
+                    if encoder in (None, where):
+                        out.append(f"{self.results}/predictions/{name}/{where}/{scheme}/{task}/{method}.parquet")
+        return out
+
+    def methods(self, name: str, task: str) -> list[tuple[str, str]]:
+        """(method, encoder) of every method that this cohort's data allows for a task.
+
+        Methods that read no patch features stand under the encoder ``none``.
+        """
+        out = []
+        encoders = self.encoders_of(name)
+        if self.trains(name):
+            out += [(variant, e) for e in encoders for variant in self.variants]
+        for baseline in self.baselines:
+            modality, tasks = BASELINES[baseline]
+            if task not in tasks:
+                continue
+            if (modality == "rna" and self.has_rna(name)) or modality == "clinical":
+                out.append((baseline, "none"))
+            elif modality == "wsi" or (modality == "fused" and self.has_rna(name)):
+                out += [(baseline, e) for e in encoders]
+        return out

@@ -1,0 +1,174 @@
+"""Check a configuration against its schema, fill in defaults, merge variants.
+
+Runs while the DAG is built, so it needs only the standard library and jsonschema.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from ..io.errors import InputError
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+def load_yaml(path: str | Path) -> Any:
+    """Load plain YAML; tags that would build Python objects are refused."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("this file does not exist", file=path) from None
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"not plain YAML: {error}", file=path, remedy="mend the YAML; tags such as !!python are refused"
+        ) from None
+
+
+def _follow(node: dict, root: dict) -> dict:
+    """Resolve a local reference and the `X or null` form that optional fields take."""
+    while True:
+        if "$ref" in node:
+            node = root["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        elif "anyOf" in node and len(kept := [n for n in node["anyOf"] if n.get("type") != "null"]) == 1:
+            node = kept[0]
+        else:
+            return node
+
+
+def _fill(value: Any, node: dict, root: dict, where: str, source: str) -> Any:
+    node = _follow(node, root)
+    if isinstance(value, dict):
+        known: dict[str, dict] = node.get("properties", {})
+        extra = node.get("additionalProperties", True)
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            at = f"{where}.{key}" if where else str(key)
+            if key in known:
+                out[key] = _fill(item, known[key], root, at, source)
+            elif extra is False:
+                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+                raise InputError(
+                    f"unknown key `{at}`",
+                    file=source,
+                    remedy=f"did you mean `{near[0]}`? Valid keys here: {', '.join(sorted(known))}" if near else None,
+                )
+            else:
+                out[key] = _fill(item, extra, root, at, source) if isinstance(extra, dict) else item
+        for key, sub in known.items():
+            if key not in out and "default" in sub:
+                out[key] = _fill(copy.deepcopy(sub["default"]), sub, root, key, source)
+        return out
+    if isinstance(value, list) and isinstance(node.get("items"), dict):
+        return [_fill(item, node["items"], root, f"{where}[{i}]", source) for i, item in enumerate(value)]
+    return value
+
+
+def resolve(config: dict, schema: dict, source: str = "config") -> dict:
+    """Fill in defaults and validate.
+
+    Parameters
+    ----------
+    config : dict
+        What the user wrote.
+    schema : dict
+        JSON schema with local references only.
+    source : str
+        The file's name, for messages.
+
+    Returns
+    -------
+    dict
+        A new dictionary with every key of the schema present.
+
+    Raises
+    ------
+    InputError
+        An unknown key (the nearest valid one is named) or a value out of range.
+    """
+    filled = _fill(config, schema, schema, "", source)
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(filled)
+    error = jsonschema.exceptions.best_match(errors)
+    if error is not None:
+        at = error.json_path.removeprefix("$").lstrip(".") or "the whole file"
+        raise InputError(f"`{at}`: {error.message}", file=source, remedy="see config/README.md for what this key takes")
+    return filled
+
+
+def merge(base: dict, change: dict) -> dict:
+    """Merge ``change`` into ``base`` key by key, without touching either."""
+    out = dict(base)
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(out.get(key), dict):
+            out[key] = merge(out[key], value)
+        else:
+            out[key] = copy.deepcopy(value)
+    return out
+
+
+def resolve_variants(config: dict, presets: dict[str, dict], schema: dict, source: str = "config") -> dict[str, dict]:
+    """Complete settings of every variant: shared settings, then its preset, then its own changes.
+
+    Parameters
+    ----------
+    config : dict
+        A resolved configuration.
+    presets : dict
+        ``config/variants.yaml``: name to partial pre-training settings (and a ``title``).
+    schema : dict
+        The configuration's schema; variants take its ``PretrainSettings``.
+    """
+    node = {**schema["$defs"]["PretrainSettings"], "$defs": schema["$defs"]}
+    out = {}
+    for name, changes in config["variants"].items():
+        changes = dict(changes or {})
+        preset = changes.pop("preset", name)
+        if preset not in presets:
+            near = difflib.get_close_matches(preset, presets, n=1, cutoff=0.0)
+            raise InputError(
+                f"variant `{name}` has no preset `{preset}`",
+                file=source,
+                remedy=f"did you mean `{near[0]}`? Presets: {', '.join(presets)}; or name one with `preset:`",
+            )
+        partial = {key: value for key, value in presets[preset].items() if key not in ("title", "description")}
+        merged = merge(merge(config["pretrain"], partial), changes)
+        out[name] = resolve(merged, node, f"{source}: variants.{name}")
+    return out
+
+
+def check_names(config: dict, source: str = "config") -> None:
+    """Refuse names that would make awkward or unsafe paths."""
+    for section in ("cohorts", "variants", "splits"):
+        for name in config[section]:
+            if not NAME.match(str(name)):
+                raise InputError(
+                    f"`{section}.{name}`: not a usable name",
+                    file=source,
+                    remedy="use letters, digits, dot, dash and underscore, starting with a letter or digit",
+                )
+    for name, cohort in config["cohorts"].items():
+        kinds = [k for k in ("simulate", "joint") if cohort[k]]
+        given = [k for k in ("samples", "expression", "clinical") if cohort[k]]
+        if len(kinds) > 1 or (kinds and given):
+            raise InputError(f"`cohorts.{name}`: {' and '.join(kinds + given)} cannot stand together", file=source)
+        if not kinds and not given:
+            raise InputError(
+                f"`cohorts.{name}` is empty",
+                file=source,
+                remedy="give it samples, expression and clinical; or simulate; or joint",
+            )
+        for member in cohort["joint"]:
+            if member not in config["cohorts"] or config["cohorts"][member]["joint"]:
+                raise InputError(f"`cohorts.{name}.joint`: `{member}` is not a cohort read from files", file=source)
+
+
+def load_schema(path: str | Path) -> dict:
+    """Load the generated JSON schema."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

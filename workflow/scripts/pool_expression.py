@@ -1,0 +1,33 @@
+"""Pool the expression of several cohorts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+
+from mirror.cohort.pool import pool_expression
+from mirror.io.atomic import atomic_path
+
+
+def main(names: list[str], members: list[Path], genes: str, out: Path) -> None:
+    """Stack the members' normalised expression."""
+    pooled = pool_expression({n: anndata.read_h5ad(p) for n, p in zip(names, members, strict=True)}, genes)
+    pooled.uns["mirror"] = json.dumps({"pooled": names, "joint_genes": genes, "genes": pooled.n_vars})
+    with atomic_path(out) as part:
+        pooled.write_h5ad(part)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            snakemake.params.names,  # noqa: F821
+            [Path(p) for p in snakemake.input.members],  # noqa: F821
+            snakemake.params.genes,  # noqa: F821
+            Path(snakemake.output.rna),  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )

@@ -1,0 +1,26 @@
+"""Draw and write a simulated cohort."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mirror.config.cohort import SimulateSettings
+from mirror.simulation.write import write_cohort
+
+
+def main(folder: Path, settings: dict, threads: int) -> None:
+    """Write the cohort into ``folder``."""
+    write_cohort(folder, SimulateSettings(**settings), threads)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            Path(snakemake.output.samples).parent,  # noqa: F821
+            snakemake.params.settings,  # noqa: F821
+            snakemake.threads,  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
