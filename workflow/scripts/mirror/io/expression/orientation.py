@@ -1,0 +1,95 @@
+"""Which way round a matrix is, and what its columns are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from ..barcodes import parse
+from ..errors import InputError
+from .genes import parse_ensembl
+
+GENE_ID_NAMES = {
+    "gene", "genes", "gene_id", "geneid", "gene_name", "ensembl_id", "ensembl", "ensembl_gene_id", "hugo_symbol",
+    "hgnc_symbol", "gene_symbol", "symbol", "transcript", "transcript_id", "probe", "probe_id", "target_id",
+}  # fmt: skip
+SAMPLE_ID_NAMES = {"sample_id", "sample", "samples", "sampleid", "barcode", "aliquot", "tcga_barcode"}
+PATIENT_ID_NAMES = {
+    "patient_id", "patient", "patients", "patientid", "case_id", "case", "caseid", "case_submitter_id", "submitter_id",
+    "bcr_patient_barcode", "subject_id", "id",
+}  # fmt: skip
+ANNOTATIONS = {
+    "symbol": {"gene_name", "symbol", "hugo_symbol", "hgnc_symbol", "gene_symbol", "genename"},
+    "entrez": {"entrez_gene_id", "entrez", "entrezgene", "entrez_id"},
+    "gene_type": {"gene_type", "gene_biotype", "biotype", "type"},
+    "": {"description", "length", "chromosome", "chr", "chrom", "start", "end", "strand", "gene_length"},
+}
+"""Columns beside the samples of a table with genes in rows: what they become in ``var`` (``""``: left out)."""
+METADATA = PATIENT_ID_NAMES | SAMPLE_ID_NAMES | {
+    "slide_id", "site", "age", "sex", "gender", "is_female", "label", "oncotree_code", "survival_months", "censorship",
+    "train", "project", "project_id", "cohort", "stage", "sample_type", "os", "os.time", "time", "event", "time_days",
+    "survival_months_dss", "survival_months_pfi", "censorship_dss", "censorship_pfi", "cancer_type", "subtype",
+}  # fmt: skip
+"""Columns beside the genes of a table with samples in rows; left out by name and reported."""
+_SYMBOL = re.compile(r"^(?:[A-Z][A-Z0-9]{0,9}(?:[-.][A-Z0-9]{1,8}){0,2}|C\d{1,2}orf\d+)$")
+
+Known = Callable[[str], bool]
+
+
+def sample_share(names: Sequence[str], known: Known) -> float:
+    """Share of names that are TCGA or GTEx samples, or that the cohort or sample sheet knows."""
+    return sum(bool(parse(n)) or n.upper().startswith("GTEX-") or known(n) for n in names) / max(len(names), 1)
+
+
+def gene_share(names: Sequence[str]) -> float:
+    """Share of names that look like Ensembl ids or human gene symbols."""
+    return sum(bool(parse_ensembl(n.split("|")[0])) or bool(_SYMBOL.match(n)) for n in names) / max(len(names), 1)
+
+
+def orient(columns: Sequence[str], rows: Sequence[str], corner: str, known: Known, file: str) -> str:
+    """Return ``genes_by_samples`` or ``samples_by_genes``.
+
+    Parameters
+    ----------
+    columns, rows : sequence of str
+        Names along the header and down the first column (the first some hundred will do).
+    corner : str
+        The first column's name.
+    known : callable
+        Whether a name is a sample or patient of the cohort.
+    file : str
+        Named in the error.
+
+    Raises
+    ------
+    InputError
+        When neither side is recognised.
+    """
+    across, down = sample_share(columns, known), sample_share(rows, known)
+    if max(across, down) >= 0.3 and across != down:
+        return "genes_by_samples" if across > down else "samples_by_genes"
+    corner = corner.strip().lower()
+    if corner in GENE_ID_NAMES:
+        return "genes_by_samples"
+    if corner in PATIENT_ID_NAMES | {"sample_id", "barcode"}:
+        return "samples_by_genes"
+    ensembl_across = sum(bool(parse_ensembl(n)) for n in columns) / max(len(columns), 1)
+    ensembl_down = sum(bool(parse_ensembl(n)) for n in rows) / max(len(rows), 1)
+    if abs(ensembl_across - ensembl_down) > 0.3:
+        return "samples_by_genes" if ensembl_across > ensembl_down else "genes_by_samples"
+    genes_across, genes_down = gene_share(columns), gene_share(rows)
+    if abs(genes_across - genes_down) > 0.5:
+        return "samples_by_genes" if genes_across > genes_down else "genes_by_samples"
+    raise InputError(
+        f"cannot tell which way round it is: columns such as {', '.join(list(columns)[:3])}, rows such as "
+        f"{', '.join(list(rows)[:3])}",
+        file=file,
+        remedy="set `orientation` to genes_by_samples or samples_by_genes",
+    )
+
+
+def is_row_number(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column is only the row numbers that a data frame was saved with."""
+    if name.lower() not in {"", "unnamed: 0", "index", "__index_level_0__"}:
+        return False
+    return list(cells) == [str(i) for i in range(len(cells))] or list(cells) == [str(i + 1) for i in range(len(cells))]

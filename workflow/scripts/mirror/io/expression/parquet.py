@@ -1,0 +1,111 @@
+"""A matrix in a parquet file, either way round, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...config.rna import ExpressionSource
+from ..errors import InputError
+from . import orientation as way
+from .base import Blocks, RawMatrix, kind_from_name
+from .samples import SampleSelector
+
+_CELLS = 4 << 20
+
+
+def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
+    """Read a matrix; with genes in rows only the cohort's columns leave the disk.
+
+    The identifiers down the side are the stored pandas index, or the first text column.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged, has no identifiers, or no sample belongs to the cohort.
+    """
+    path = source.path
+    try:
+        with pq.ParquetFile(path) as file:
+            return _read(file, source, select)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"damaged parquet file ({str(error).splitlines()[0]})", file=path) from error
+
+
+def _read(file: pq.ParquetFile, source: ExpressionSource, select: SampleSelector) -> RawMatrix:
+    path, schema = source.path, file.schema_arrow
+    side = side_column(schema, path)
+    ids = [str(i).strip() for i in file.read(columns=[side]).column(0).to_pylist()]
+    names = [name for name in schema.names if name != side]
+    direction = source.orientation
+    if direction == "auto":
+        direction = way.orient(names, ids[:500], side, select.knows, path)
+    notes: dict[str, Any] = {"orientation": direction}
+    numeric = {name for name in names if _is_number(schema.field(name).type)}
+    left_out = [name for name in names if name not in numeric]
+    if direction == "genes_by_samples":
+        annotations = {
+            name: role
+            for name in left_out
+            for role, known in way.ANNOTATIONS.items()
+            if role and name.strip().lower() in known
+        }
+        names = [name for name in names if name in numeric]
+        notes["columns_left_out"] = [name for name in left_out if name not in annotations]
+        chosen = select(names)
+        select.require(len(chosen), path)
+        wanted = [names[i] for i in chosen]
+        blocks = Blocks()
+        for batch in file.iter_batches(max(64, _CELLS // len(wanted)), columns=wanted):
+            blocks.add(_floats(batch, wanted))
+        genes = pd.DataFrame({"id": ids})
+        for name, role in annotations.items():
+            genes[role] = [str(v or "") for v in file.read(columns=[name]).column(0).to_pylist()]
+        return RawMatrix(blocks.join(len(wanted)), wanted, genes, kind_from_name(path), notes)
+
+    lower = {name.strip().lower() for name in left_out}
+    if unknown := lower - way.METADATA:
+        raise InputError(f"column {sorted(unknown)[0]!r} is not numeric", file=path, remedy="remove the column")
+    names = [name for name in names if name in numeric and name.strip().lower() not in way.METADATA]
+    notes["columns_left_out"] = left_out
+    chosen = select(ids)
+    select.require(len(chosen), path)
+    values = np.empty((len(chosen), len(names)), np.float32)
+    row = 0
+    done = 0
+    for batch in file.iter_batches(max(8, _CELLS // len(names)), columns=names):
+        inside = chosen[(chosen >= row) & (chosen < row + batch.num_rows)] - row
+        if len(inside):
+            values[done : done + len(inside)] = _floats(batch.take(pa.array(inside)), names)
+        done += len(inside)
+        row += batch.num_rows
+    return RawMatrix(values, [ids[i] for i in chosen], pd.DataFrame({"id": names}), kind_from_name(path), notes)
+
+
+def side_column(schema: pa.Schema, path: str) -> str:
+    """Return the column of identifiers: the stored index, or the first text column."""
+    stored = (schema.metadata or {}).get(b"pandas")
+    for column in json.loads(stored)["index_columns"] if stored else []:
+        if isinstance(column, str) and column in schema.names:
+            return column
+    for name in schema.names:
+        kind = schema.field(name).type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+            return name
+    raise InputError("has no index and no text column to name its rows", file=path, remedy="save it with its index")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+
+
+def _floats(batch: pa.RecordBatch, names: list[str]) -> np.ndarray:
+    block = np.empty((batch.num_rows, len(names)), np.float32)
+    for number, name in enumerate(names):
+        block[:, number] = batch.column(batch.schema.get_field_index(name)).to_numpy(zero_copy_only=False)
+    return block

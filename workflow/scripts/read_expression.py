@@ -1,0 +1,52 @@
+"""Read a cohort's expression from any supported file to one row a patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mirror.config.rna import ExpressionSource
+from mirror.io.expression.read import read_expression, write_expression
+from mirror.io.openers import missing_column, read_table
+
+
+def main(
+    source: dict[str, Any], out: Path, cohort: str = "", patients: list[str] | None = None, samples: Path | None = None
+) -> None:
+    """Read ``source`` and write ``out``.
+
+    Parameters
+    ----------
+    source : dict
+        Fields of `ExpressionSource`.
+    out : pathlib.Path
+        The h5ad to write; its ``uns["mirror"]`` holds the report.
+    cohort : str
+        The cohort's name.
+    patients : list of str, optional
+        The cohort's patients; only their samples are read.
+    samples : pathlib.Path, optional
+        Any table with a ``patient_id`` column, in place of ``patients``.
+    """
+    if samples is not None:
+        table = read_table(samples)
+        if "patient_id" not in table:
+            raise missing_column("patient_id", table.columns, samples)
+        patients = sorted({*(patients or []), *table["patient_id"]} - {""})
+    adata, _ = read_expression(ExpressionSource(**source), patients, cohort)
+    write_expression(adata, out)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            source=snakemake.params.source,  # noqa: F821
+            out=Path(snakemake.output[0]),  # noqa: F821
+            cohort=snakemake.wildcards.get("cohort", ""),  # noqa: F821
+            patients=snakemake.params.get("patients"),  # noqa: F821
+            samples=snakemake.input.get("patients"),  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
