@@ -62,3 +62,8 @@ def caption(name):
 def gpus(n):
     """GPUs a job asks for: none on a machine where the configuration says cpu."""
     return n if CONFIG["pretrain"]["train"]["device"] != "cpu" and CONFIG["embed"]["device"] != "cpu" else 0
+
+
+def w_names(w):
+    """A job's place in the tables."""
+    return {"cohort": w.cohort, "encoder": w.encoder, "scheme": w.scheme}

@@ -1,5 +1,12 @@
 # Probe frozen embeddings, train baselines in the same folds, measure everything once.
-rule evaluate_variant:
+PROBE_SETTINGS = {
+    k: v
+    for k, v in CONFIG["evaluation"].items()
+    if k not in ("statistics", "baselines", "tasks", "reported")
+}
+
+
+rule evaluate_subtyping:
     input:
         embeddings=lambda w: [
             f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
@@ -9,21 +16,126 @@ rule evaluate_variant:
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
     output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{variant}}.parquet",
+        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/subtyping/{{variant}}.parquet",
     params:
-        settings={k: v for k, v in CONFIG["evaluation"].items() if k not in ("statistics", "baselines", "tasks", "reported")},
+        settings=PROBE_SETTINGS,
+        names=lambda w: {**w_names(w), "method": w.variant},
         seed=SEED,
-        code=lambda w: code(f"evaluate_{w.task}"),
+        code=code("evaluate_subtyping"),
     log:
-        f"{RESULTS}/logs/evaluate_variant/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.log",
+        f"{RESULTS}/logs/evaluate_subtyping/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_variant/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
+        f"{RESULTS}/benchmarks/evaluate_subtyping/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
     conda:
         env("evaluate")
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
     message:
-        "Evaluating {wildcards.variant} on {wildcards.task} of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+        "Subtyping of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
     script:
-        script("evaluate_{task}")
+        script("evaluate_subtyping")
+
+
+use rule evaluate_subtyping as evaluate_survival with:
+    output:
+        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/survival/{{variant}}.parquet",
+    params:
+        settings=PROBE_SETTINGS,
+        names=lambda w: {**w_names(w), "method": w.variant},
+        seed=SEED,
+        code=code("evaluate_survival"),
+    log:
+        f"{RESULTS}/logs/evaluate_survival/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_survival/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+    message:
+        "Survival of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        script("evaluate_survival")
+
+
+rule evaluate_baseline:
+    input:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
+        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        transforms=lambda w: (
+            [
+                f"{RESULTS}/rna/{w.cohort}/{w.scheme}/transform_{f}.npz"
+                for f in PLAN.folds(w.scheme)
+            ]
+            if PLAN.has_rna(w.cohort)
+            else []
+        ),
+        features=lambda w: (
+            [] if w.encoder == "none" else PLAN.feature_shards(w.cohort, w.encoder)
+        ),
+    output:
+        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{baseline}}.parquet",
+    params:
+        settings=PROBE_SETTINGS,
+        names=lambda w: {**w_names(w), "method": w.baseline},
+        features=lambda w: None if w.encoder == "none" else f"{RESULTS}/slides/features/{w.encoder}",
+        seed=SEED,
+        code=code("evaluate_baseline"),
+    log:
+        f"{RESULTS}/logs/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.tsv"
+    conda:
+        env("evaluate")
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 240 * attempt,
+        gpu=lambda w: gpus(1) if w.baseline in ("abmil", "transmil") else 0,
+    message:
+        "Baseline {wildcards.baseline}: {wildcards.task} of {wildcards.cohort} ({wildcards.scheme})"
+    script:
+        script("evaluate_baseline")
+
+
+ALL_PREDICTIONS = [p for c in PLAN.cohorts for p in PLAN.predictions(c)]
+
+
+rule compute_metrics:
+    input:
+        predictions=ALL_PREDICTIONS,
+        embeddings=[
+            f"{RESULTS}/embeddings/{c}/{e}/{s}/{v}/{f}.h5ad"
+            for c in PLAN.cohorts
+            if PLAN.trains(c)
+            for e in PLAN.encoders_of(c)
+            for s in CONFIG["splits"]
+            for v in PLAN.variants
+            for f in PLAN.folds(s)
+        ],
+        patients=[f"{RESULTS}/cohort/{c}/patients.tsv" for c in PLAN.cohorts],
+        splits=[
+            f"{RESULTS}/cohort/{c}/{s}/splits.tsv"
+            for c in PLAN.cohorts
+            for s in CONFIG["splits"]
+        ],
+    output:
+        metrics=f"{RESULTS}/metrics.tsv",
+        comparisons=f"{RESULTS}/comparisons.tsv",
+    params:
+        settings=CONFIG["evaluation"],
+        seed=SEED,
+        code=code("compute_metrics"),
+    log:
+        f"{RESULTS}/logs/compute_metrics.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_metrics.tsv"
+    conda:
+        env("evaluate")
+    threads: 2
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 120 * attempt,
+    message:
+        "Metrics, intervals and comparisons of every method"
+    script:
+        script("compute_metrics")

@@ -25,9 +25,9 @@ rule pretrain_mirror:
         f"{RESULTS}/benchmarks/pretrain_mirror/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
     conda:
         env("train")
-    threads: 1 if PLAN.small else 4
+    threads: PLAN.train_threads
     resources:
-        mem_mb=lambda w, attempt: (2000 if PLAN.small else 16000) * attempt,
+        mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
         runtime=lambda w, attempt: 720 * attempt,
         gpu=gpus(1),
     message:
@@ -56,9 +56,9 @@ rule encode_cohort:
         f"{RESULTS}/benchmarks/encode_cohort/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
     conda:
         env("train")
-    threads: 1 if PLAN.small else 4
+    threads: PLAN.train_threads
     resources:
-        mem_mb=lambda w, attempt: (2000 if PLAN.small else 16000) * attempt,
+        mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
         runtime=lambda w, attempt: 120 * attempt,
         gpu=gpus(1),
     message:

@@ -266,6 +266,23 @@ class Plan:
         """Every encoder of any cohort."""
         return list(dict.fromkeys(e for c in self.cohorts for e in self.encoders_of(c)))
 
+    def encoder_row(self, name: str) -> dict[str, Any]:
+        """A row of the encoder table, with its name."""
+        if name not in self.encoder_table:
+            near = difflib.get_close_matches(name, self.encoder_table, n=1, cutoff=0.0)
+            raise InputError(
+                f"no encoder `{name}`",
+                file=self.config["encoder_table"],
+                remedy=f"did you mean `{near[0]}`? docs/encoders.md shows how to add one" if near else None,
+            )
+        return {"name": name, **self.encoder_table[name]}
+
+    @cached_property
+    def encoder_table(self) -> dict[str, dict]:
+        """The encoder table: the user's where the path exists, else the one beside the Snakefile."""
+        path = Path(self.config["encoder_table"])
+        return load_yaml(path if path.exists() else self.base / path)
+
     # -- folds and methods ---------------------------------------------------------------------
 
     def folds(self, scheme: str) -> list[str]:
@@ -273,6 +290,11 @@ class Plan:
         s = self.config["splits"][scheme]
         repeats = 1 if s["kind"] == "published" else s["repeats"]
         return [f"r{r}f{f}" for r in range(repeats) for f in range(s["folds"])]
+
+    @property
+    def train_threads(self) -> int:
+        """Threads of a training job: small models gain nothing from more than one."""
+        return 1 if self.config["pretrain"]["model"]["embed_dim"] <= 128 else 4
 
     def trains(self, name: str) -> bool:
         """Whether variants can be pre-trained: the cohort has slides and expression."""

@@ -1,0 +1,2 @@
+# Tables, figures, report.
+FIGURES_AND_TABLES = [f"{RESULTS}/metrics.tsv"]
