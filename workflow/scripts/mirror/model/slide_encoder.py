@@ -1,0 +1,74 @@
+"""The slide encoder: a bag of patch features to tokens and an embedding (TransMIL form)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config.pretrain import ModelSettings
+from .attention import AttentionBlock
+from .ppeg import PPEG, pad_to_square, square_side
+
+
+class SlideEncoder(nn.Module):
+    """Linear and ReLU, CLS, attention, PPEG, attention, LayerNorm.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+    feature_width : int
+        Width D_p of the patch features.
+    """
+
+    def __init__(self, settings: ModelSettings, feature_width: int) -> None:
+        super().__init__()
+        dim = settings.embed_dim
+        self.embed = nn.Linear(feature_width, dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.block1 = AttentionBlock(settings)
+        self.ppeg = PPEG(dim)
+        self.block2 = AttentionBlock(settings)
+        self.norm = nn.LayerNorm(dim, eps=1e-5)
+
+    def _before_second_block(self, bags: Tensor) -> Tensor:
+        tokens = pad_to_square(F.relu(self.embed(bags)))
+        tokens = torch.cat([self.cls_token.expand(len(bags), -1, -1).to(tokens.dtype), tokens], 1)
+        return self.ppeg(self.block1(tokens))
+
+    def forward(self, bags: Tensor) -> Tensor:
+        """Encode bags of one length.
+
+        Parameters
+        ----------
+        bags : Tensor (B, N, D_p)
+            N patch features a slide, N >= 1.
+
+        Returns
+        -------
+        Tensor (B, 1 + N, D)
+            CLS first, then the tokens without the padded ones.
+        """
+        n = bags.shape[1]
+        return self.norm(self.block2(self._before_second_block(bags))[:, : n + 1])
+
+    def attention(self, bag: Tensor) -> Tensor:
+        """Attention of CLS to each patch in the last layer, for heatmaps.
+
+        Parameters
+        ----------
+        bag : Tensor (N, D_p)
+
+        Returns
+        -------
+        Tensor float32 (H, N)
+            The repeated tokens that fill the square add to the patch they repeat. What CLS
+            pays to itself (and, in the Nystroem form, to padding) is left out, so that rows
+            need not sum to one.
+        """
+        n = len(bag)
+        tokens = self._before_second_block(bag[None])
+        row = self.block2.attention.row(self.block2.norm(tokens), 0)[0, :, 1:].float()
+        attention = row[:, :n].clone()
+        attention[:, : square_side(n) ** 2 - n] += row[:, n:]
+        return attention
