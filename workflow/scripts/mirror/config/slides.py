@@ -14,7 +14,9 @@ class TileSettings(Settings):
 
     size_px: int = Field(256, ge=32, le=4096, description="Side of a tile, pixels at the target resolution.")
     mpp: float = Field(0.5, ge=0.05, le=8, description="Target resolution, micrometres a pixel (0.5 is 20x).")
-    overlap_px: int = Field(0, ge=0, description="Overlap of neighbouring tiles, pixels at the target resolution.")
+    overlap_px: int = Field(
+        0, ge=0, description="Overlap of neighbouring tiles, pixels at the target resolution; less than size_px."
+    )
     edge: Literal["drop", "pad"] = Field(
         "drop", description="Tiles that reach beyond the slide: dropped, or padded with white as published."
     )
@@ -52,6 +54,16 @@ class SlideSettings(Settings):
     backend: Literal["auto", "openslide"] = Field(
         "auto", description="auto: direct JPEG tile decoding where it gives the same tiles, else OpenSlide."
     )
+
+    def resolved(self) -> SlideSettings:
+        """Return the settings with the preset's tile and tissue values filled in."""
+        if self.preset == "default":
+            return self
+        tile = TileSettings(size_px=512, mpp=0.5, overlap_px=0, edge="pad")
+        tissue = TissueSettings(
+            method="published", mpp=0.5, min_tissue_fraction=0.0, max_pen_fraction=1.0, min_object_um2=0, max_hole_um2=0
+        )
+        return self.model_copy(update={"preset": "default", "tile": tile, "tissue": tissue})
 
 
 class EmbedSettings(Settings):

@@ -1,0 +1,121 @@
+"""What a person looks at: tissue contours for QuPath, a thumbnail with contours and kept tiles."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from mirror.io.atomic import atomic_path, write_json
+
+from .grid import Grid
+
+TISSUE_RGB, PEN_RGB, TILE_RGB = (0, 160, 80), (220, 30, 30), (40, 90, 200)
+TILE_TINT = 0.18
+JPEG_QUALITY = 85
+
+
+def outlines(mask: np.ndarray, bounds: tuple[int, int, int, int]) -> list[list[np.ndarray]]:
+    """Trace the pieces of a mask in level-0 pixels.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (h, w)
+        Nonzero where set; spread over ``bounds``.
+    bounds : tuple of int
+        x, y, width, height of the mask, level-0 pixels.
+
+    Returns
+    -------
+    list of list of ndarray, shape (n, 2)
+        For each piece its closed outer ring and the rings of its holes.
+    """
+    # doubled, so that the trace follows pixel edges rather than centres and thin pieces keep an area
+    big = np.repeat(np.repeat((mask > 0).astype(np.uint8), 2, axis=0), 2, axis=1)
+    contours, tree = cv2.findContours(big, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    scale = np.array([bounds[2] / mask.shape[1], bounds[3] / mask.shape[0]]) / 2
+    pieces: list[list[np.ndarray]] = []
+    if tree is None:
+        return pieces
+    rings = [(c[:, 0, :] + 0.5) * scale + bounds[:2] for c in contours]
+    holes: dict[int, list[np.ndarray]] = {}
+    for ring, (_, _, _, parent) in zip(rings, tree[0], strict=True):
+        if parent >= 0 and len(ring) >= 3:
+            holes.setdefault(int(parent), []).append(np.vstack([ring, ring[:1]]))
+    for i, (ring, (_, _, _, parent)) in enumerate(zip(rings, tree[0], strict=True)):
+        if parent < 0 and len(ring) >= 3:
+            pieces.append([np.vstack([ring, ring[:1]]), *holes.get(i, [])])
+    return pieces
+
+
+def write_geojson(path: str | Path, shapes: dict[str, list[list[np.ndarray]]]) -> None:
+    """Write outlines as a GeoJSON that QuPath imports as annotations, classified by name.
+
+    Parameters
+    ----------
+    path : path-like
+        Output.
+    shapes : dict of str to outlines
+        Classification ("Tissue", "Pen") to pieces, level-0 pixels.
+    """
+    colours = {"Tissue": TISSUE_RGB, "Pen": PEN_RGB}
+    features: list[dict[str, Any]] = []
+    for name, pieces in shapes.items():
+        for number, rings in enumerate(pieces):
+            # the id follows from the content, so that a rerun writes the same bytes
+            mark = uuid.uuid5(uuid.NAMESPACE_OID, f"{name}:{number}:{rings[0].tobytes().hex()[:256]}")
+            properties = {
+                "objectType": "annotation",
+                "classification": {"name": name, "color": list(colours.get(name, TILE_RGB))},
+                "isLocked": False,
+            }
+            shape = {"type": "Polygon", "coordinates": [np.round(ring, 1).tolist() for ring in rings]}
+            features.append({"type": "Feature", "id": str(mark), "geometry": shape, "properties": properties})
+    write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def write_thumbnail(
+    path: str | Path,
+    overview: np.ndarray,
+    bounds: tuple[int, int, int, int],
+    shapes: dict[str, list[list[np.ndarray]]],
+    kept: Grid,
+    longer_px: int,
+) -> None:
+    """Write the overview with outlines and kept tiles as a JPEG.
+
+    Parameters
+    ----------
+    path : path-like
+        Output.
+    overview : ndarray of uint8, shape (h, w, 3)
+        The scanned region.
+    bounds : tuple of int
+        Where it lies, level-0 pixels.
+    shapes : dict of str to outlines
+        As for `write_geojson`.
+    kept : Grid
+        The kept tiles.
+    longer_px : int
+        Longer side of the picture; it is never enlarged.
+    """
+    shrink = min(1.0, longer_px / max(overview.shape[:2]))
+    size = (max(1, round(overview.shape[1] * shrink)), max(1, round(overview.shape[0] * shrink)))
+    picture = cv2.resize(overview, size, interpolation=cv2.INTER_AREA)
+    scale = np.array([size[0] / bounds[2], size[1] / bounds[3]])
+    tint = picture.copy()
+    boxes = (kept.coords - bounds[:2]) * scale
+    ends = np.rint(boxes + kept.size_level0 * scale).astype(int)
+    for (x0, y0), (x1, y1) in zip(np.rint(boxes).astype(int).tolist(), ends.tolist(), strict=True):
+        cv2.rectangle(tint, (x0, y0), (x1 - 1, y1 - 1), TILE_RGB, -1)
+    picture = cv2.addWeighted(tint, TILE_TINT, picture, 1 - TILE_TINT, 0)
+    for name, pieces in shapes.items():
+        colour = PEN_RGB if name == "Pen" else TISSUE_RGB
+        rings = [np.rint((ring - bounds[:2]) * scale).astype(np.int32) for rings in pieces for ring in rings]
+        cv2.polylines(picture, rings, True, colour, 1, cv2.LINE_AA)
+    with atomic_path(path) as part:
+        Image.fromarray(picture).save(part, "JPEG", quality=JPEG_QUALITY)

@@ -1,0 +1,261 @@
+"""Opening slides: OpenSlide for every format it knows, plain images otherwise."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+import openslide
+from PIL import Image, UnidentifiedImageError
+
+from mirror.io.errors import InputError
+
+from .resample import resample
+
+WHITE = 255
+LEVEL_TOLERANCE = 1.03  # a level up to 3 % coarser than asked for is still used
+MAX_PLAIN_PIXELS = 1_000_000_000  # a plain image is held in memory whole
+STRIP_BYTES = 48 << 20  # overview strips are at most this large
+GIT_LFS = b"version https://git-lfs"
+
+
+class Slide(ABC):
+    """A slide as rectangles of 8-bit RGB pixels; use as a context manager.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    width, height : int
+        Level-0 pixels.
+    bounds : tuple of int
+        x, y, width, height of the scanned region, level-0 pixels (the whole slide where the
+        format knows no bounds).
+    downsamples : tuple of float
+        Level-0 pixels a pixel, for each level; the first is 1.
+    properties : dict of str to str
+        As OpenSlide names them.
+    """
+
+    path: Path
+    width: int
+    height: int
+    bounds: tuple[int, int, int, int]
+    downsamples: tuple[float, ...]
+    properties: dict[str, str]
+
+    @abstractmethod
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Read a rectangle of one level.
+
+        Parameters
+        ----------
+        level : int
+            Pyramid level.
+        x, y, width, height : int
+            The rectangle in pixels **of that level**. What lies beyond the slide is white, and
+            so is what the format leaves transparent.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+
+        Raises
+        ------
+        InputError
+            When the pixels cannot be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file."""
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def best_level(self, scale: float) -> int:
+        """Return the coarsest level that is not coarser than ``scale`` level-0 pixels a pixel."""
+        usable = [i for i, d in enumerate(self.downsamples) if d <= scale * LEVEL_TOLERANCE]
+        return max(usable, key=lambda i: self.downsamples[i], default=0)
+
+    def read_box(
+        self, x: float, y: float, width: float, height: float, out: np.ndarray, level: int | None = None
+    ) -> np.ndarray:
+        """Read a box given in level-0 pixels, area-averaged into ``out`` (uint8, (H, W, 3), contiguous)."""
+        if level is None:
+            level = self.best_level(min(width / out.shape[1], height / out.shape[0]))
+        scale = self.downsamples[level]
+        left, top = math.floor(x / scale + 1e-6), math.floor(y / scale + 1e-6)
+        right, bottom = math.ceil((x + width) / scale - 1e-6), math.ceil((y + height) / scale - 1e-6)
+        window = self.read(level, left, top, max(1, right - left), max(1, bottom - top))
+        box = [round(v, 6) for v in (x / scale - left, y / scale - top, width / scale, height / scale)]
+        return resample(window, *box, out)
+
+    def overview(self, scale: float) -> np.ndarray:
+        """Read the scanned region (``bounds``) shrunk by ``scale``, in strips of bounded memory.
+
+        Returns
+        -------
+        ndarray of uint8, shape (round(height / scale), round(width / scale), 3)
+        """
+        x, y, width, height = self.bounds
+        rows, cols = max(1, round(height / scale)), max(1, round(width / scale))
+        level = self.best_level(min(width / cols, height / rows))
+        per_row = width * height / rows / self.downsamples[level] ** 2 * 4
+        step = max(1, min(rows, int(STRIP_BYTES / max(per_row, 1))))
+        out = np.empty((rows, cols, 3), np.uint8)
+        for top in range(0, rows, step):
+            bottom = min(top + step, rows)
+            y0, y1 = y + height * top / rows, y + height * bottom / rows
+            self.read_box(x, y0, width, y1 - y0, out[top:bottom], level)
+        return out
+
+
+class OpenSlideSlide(Slide):
+    """A slide read by OpenSlide: every format it knows, and the truth for every faster path."""
+
+    def __init__(self, path: Path, handle: openslide.OpenSlide) -> None:
+        self.path, self._handle = path, handle
+        self.width, self.height = handle.dimensions
+        self.properties = dict(handle.properties)
+        self.downsamples = (1.0, *handle.level_downsamples[1:])
+        edges = ("x", "y", "width", "height")
+        found = [self.properties.get(f"openslide.bounds-{edge}") for edge in edges]
+        whole = (0, 0, self.width, self.height)
+        self.bounds = whole if None in found else _clip(tuple(int(v) for v in found if v is not None), whole)
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        scale = self.downsamples[level]
+        try:
+            image = self._handle.read_region((round(x * scale), round(y * scale)), level, (width, height))
+        except openslide.OpenSlideError as error:
+            raise InputError(
+                f"opens, but its pixels cannot be read ({error})", file=self.path, remedy=RECOPY
+            ) from error
+        return on_white(np.asarray(image))
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+class PlainSlide(Slide):
+    """A plain image (PNG, JPEG, TIFF) held in memory: one level."""
+
+    def __init__(self, path: Path, pixels: np.ndarray, properties: dict[str, str]) -> None:
+        self.path, self._pixels, self.properties = path, pixels, properties
+        self.height, self.width = pixels.shape[:2]
+        self.bounds = (0, 0, self.width, self.height)
+        self.downsamples = (1.0,)
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        out = np.full((height, width, 3), WHITE, np.uint8)
+        x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, self.width), min(y + height, self.height)
+        if x1 > x0 and y1 > y0:
+            out[y0 - y : y1 - y, x0 - x : x1 - x] = self._pixels[y0:y1, x0:x1]
+        return out
+
+    def close(self) -> None:
+        self._pixels = np.empty((0, 0, 3), np.uint8)
+
+
+RECOPY = "the file is damaged or still being copied; fetch it again"
+
+
+def open_slide(path: str | Path) -> Slide:
+    """Open a slide or a plain image.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    Slide
+
+    Raises
+    ------
+    InputError
+        When the file is missing, empty, a git-LFS pointer, damaged, or of no known format.
+    """
+    path = Path(path)
+    check_file(path)
+    try:
+        return OpenSlideSlide(path, openslide.OpenSlide(str(path)))
+    except openslide.OpenSlideUnsupportedFormatError:
+        return _open_plain(path)
+    except openslide.OpenSlideError as error:
+        raise InputError(f"cannot be opened ({error})", file=path, remedy=RECOPY) from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no slide before any library sees it."""
+    if not path.exists():
+        raise InputError("no such file", file=path, remedy="mend the path in the sample table")
+    if path.is_dir():
+        raise InputError("is a folder, not a slide", file=path, remedy="name the slide file in the sample table")
+    with open(path, "rb") as handle:
+        head = handle.read(len(GIT_LFS))
+    if not head:
+        raise InputError("is empty (zero bytes)", file=path, remedy=RECOPY)
+    if head == GIT_LFS:
+        raise InputError("is a git-LFS pointer, not the slide itself", file=path, remedy="run `git lfs pull`")
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """Lay straight-alpha RGBA pixels on white.
+
+    Parameters
+    ----------
+    rgba : ndarray of uint8, shape (h, w, 4)
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 3)
+    """
+    rgb = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
+    alpha = rgba[..., 3]
+    if alpha.min() < 255:
+        share = alpha[..., None].astype(np.float32) / 255
+        rgb = np.rint(rgb * share + WHITE * (1 - share)).astype(np.uint8)
+    return rgb
+
+
+def _open_plain(path: Path) -> PlainSlide:
+    """Open a plain image with Pillow."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PLAIN_PIXELS
+    try:
+        with Image.open(path) as image:
+            kind, tags = image.format, getattr(image, "tag_v2", {})
+            alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            pixels = on_white(np.asarray(image.convert("RGBA"))) if alpha else np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        remedy = "convert it to a tiled TIFF, or check that the file is whole"
+        raise InputError("is of no format that OpenSlide or Pillow knows", file=path, remedy=remedy) from error
+    except Image.DecompressionBombError as error:
+        remedy = "convert it to a pyramidal TIFF (for example with vips tiffsave --tile --pyramid)"
+        raise InputError("is too large for a plain image", file=path, remedy=remedy) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"cannot be read ({error})", file=path, remedy=RECOPY) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    properties = {"openslide.vendor": f"plain-{(kind or 'image').lower()}"}
+    if kind == "TIFF":
+        unit = {2: "inch", 3: "centimeter"}.get(tags.get(296, 2), "none")
+        properties |= {"tiff.XResolution": str(tags.get(282, "")), "tiff.YResolution": str(tags.get(283, ""))}
+        properties["tiff.ResolutionUnit"] = unit
+    return PlainSlide(path, pixels, properties)
+
+
+def _clip(box: tuple[int, ...], whole: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Clip a bounds box to the slide; a senseless one counts as none."""
+    x, y, width, height = box
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(whole[2], x + width), min(whole[3], y + height)
+    return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else whole
