@@ -1,0 +1,88 @@
+"""Look for leaks between the sets of every fold; stop the run at one that is not allowed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mirror.cohort.audit import conclude, read_expression_rows, run_audit
+from mirror.cohort.provenance import read_all_fitted
+from mirror.cohort.splits import read_splits
+from mirror.config.cohort import AuditSettings
+
+
+def main(
+    splits: Path,
+    out: Path,
+    settings: dict[str, Any],
+    patients: Path | None = None,
+    slides: Path | None = None,
+    expression: Path | None = None,
+    fitted: Sequence[Path] = (),
+    site_preserving: bool | None = None,
+) -> None:
+    """Write the audit of one scheme.
+
+    Parameters
+    ----------
+    splits : Path
+        ``splits.tsv``.
+    out : Path
+        ``leaks.json``, or ``leaks_{encoder}.json`` after training.
+    settings : dict
+        As `AuditSettings`.
+    patients, slides : Path, optional
+        The cohort's ``patients.tsv`` and ``slides.tsv``.
+    expression : Path, optional
+        The cohort's ``.h5ad``.
+    fitted : sequence of Path
+        Whatever was fitted: transforms, gene-set notes, checkpoints, embeddings, predictions.
+    site_preserving : bool, optional
+        Whether the scheme promises to keep sites together; when not given, as ``splits.json``
+        beside the splits says.
+    """
+    table = read_splits(splits)
+    made = splits.with_suffix(".json")
+    if site_preserving is None:
+        site_preserving = made.is_file() and json.loads(made.read_text())["kind"] == "site"
+    text = {"patient_id": str, "slide_id": str, "label": str, "site": str, "fingerprint": str}
+    checks = run_audit(
+        table,
+        AuditSettings.model_validate(settings),
+        patients=None if patients is None else pd.read_csv(patients, sep="\t", dtype=text),
+        slides=None if slides is None else pd.read_csv(slides, sep="\t", dtype=text),
+        expression=None if expression is None else read_expression_rows(expression, table["patient_id"].unique()),
+        fitted=read_all_fitted(fitted),
+        site_preserving=site_preserving,
+    )
+    conclude(checks, out)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    def listed(name: str) -> list[Path]:
+        """The files of an input that not every rule has."""
+        found = snakemake.input.get(name) or []  # noqa: F821
+        return [Path(p) for p in ([found] if isinstance(found, str) else found)]
+
+    def one(name: str) -> Path | None:
+        """An input of one file, or none."""
+        return next(iter(listed(name)), None)
+
+    run_step(
+        lambda: main(
+            splits=Path(snakemake.input.splits),  # noqa: F821
+            out=Path(snakemake.output.leaks),  # noqa: F821
+            settings=snakemake.params.settings,  # noqa: F821
+            patients=one("patients"),
+            slides=one("slides"),
+            expression=one("rna"),
+            fitted=[
+                path for kind in ("transforms", "checkpoints", "embeddings", "predictions") for path in listed(kind)
+            ],
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
