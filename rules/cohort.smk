@@ -37,14 +37,14 @@ rule read_clinical:
     log:
         f"{RESULTS}/logs/read_clinical/{{cohort}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
     message:
         "Reading the clinical table of {wildcards.cohort}"
     script:
-        script("read_clinical")
+        "../workflow/scripts/read_clinical.py"
 
 
 rule build_cohort:
@@ -76,14 +76,14 @@ rule build_cohort:
     log:
         f"{RESULTS}/logs/build_cohort/{{cohort}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
     message:
         "Joining slides, expression and clinical data of {wildcards.cohort}"
     script:
-        script("build_cohort")
+        "../workflow/scripts/build_cohort.py"
 
 
 rule pool_cohorts:
@@ -107,14 +107,14 @@ rule pool_cohorts:
     log:
         f"{RESULTS}/logs/pool_cohorts/{{cohort}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
     message:
         "Pooling the cohorts {params.names}"
     script:
-        script("pool_cohorts")
+        "../workflow/scripts/pool_cohorts.py"
 
 
 rule make_splits:
@@ -130,14 +130,14 @@ rule make_splits:
     log:
         f"{RESULTS}/logs/make_splits/{{cohort}}_{{scheme}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
     message:
         "Dividing patients of {wildcards.cohort} into folds ({wildcards.scheme})"
     script:
-        script("make_splits")
+        "../workflow/scripts/make_splits.py"
 
 
 rule audit_leaks:
@@ -168,11 +168,11 @@ rule audit_leaks:
     log:
         f"{RESULTS}/logs/audit_leaks/{{cohort}}_{{scheme}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=20,
     message:
         "Auditing leaks of {wildcards.cohort} ({wildcards.scheme}) before training"
     script:
-        script("audit_leaks")
+        "../workflow/scripts/audit_leaks.py"

@@ -1,6 +1,4 @@
 # What Snakemake must know to build the DAG: settings, slides, shards, wildcards.
-import csv
-import os
 import sys
 from pathlib import Path
 
@@ -39,19 +37,9 @@ localrules:
     all,
 
 
-def script(name):
-    """Path of a rule's script."""
-    return str(SCRIPTS / f"{name}.py")
-
-
 def code(name):
     """Hash of the code that a script runs; as a parameter it reruns exactly what it changes."""
-    return code_hash(script(name))
-
-
-def env(name):
-    """Path of a conda environment."""
-    return str(BASE / "envs" / f"{name}.yaml")
+    return code_hash(SCRIPTS / f"{name}.py")
 
 
 def caption(name):

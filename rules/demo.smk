@@ -14,7 +14,7 @@ rule simulate_cohort:
     benchmark:
         f"{RESULTS}/benchmarks/simulate_cohort/{{cohort}}.tsv"
     conda:
-        env("simulate")
+        "../envs/simulate.yaml"
     threads: 2
     resources:
         mem_mb=2000,
@@ -22,4 +22,4 @@ rule simulate_cohort:
     message:
         "Drawing the simulated cohort {wildcards.cohort}"
     script:
-        script("simulate_cohort")
+        "../workflow/scripts/simulate_cohort.py"

@@ -27,17 +27,25 @@ rule evaluate_subtyping:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_subtyping/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
     conda:
-        env("evaluate")
+        "../envs/evaluate.yaml"
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
     message:
         "Subtyping of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
     script:
-        script("evaluate_subtyping")
+        "../workflow/scripts/evaluate_subtyping.py"
 
 
-use rule evaluate_subtyping as evaluate_survival with:
+rule evaluate_survival:
+    input:
+        embeddings=lambda w: [
+            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
+            for f in PLAN.folds(w.scheme)
+        ],
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
     output:
         predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/survival/{{variant}}.parquet",
     params:
@@ -49,10 +57,15 @@ use rule evaluate_subtyping as evaluate_survival with:
         f"{RESULTS}/logs/evaluate_survival/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_survival/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 120 * attempt,
     message:
         "Survival of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
     script:
-        script("evaluate_survival")
+        "../workflow/scripts/evaluate_survival.py"
 
 
 rule evaluate_baseline:
@@ -86,7 +99,7 @@ rule evaluate_baseline:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.tsv"
     conda:
-        env("evaluate")
+        "../envs/evaluate.yaml"
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
@@ -94,7 +107,7 @@ rule evaluate_baseline:
     message:
         "Baseline {wildcards.baseline}: {wildcards.task} of {wildcards.cohort} ({wildcards.scheme})"
     script:
-        script("evaluate_baseline")
+        "../workflow/scripts/evaluate_baseline.py"
 
 
 ALL_PREDICTIONS = [p for c in PLAN.cohorts for p in PLAN.predictions(c)]
@@ -130,7 +143,7 @@ rule compute_metrics:
     benchmark:
         f"{RESULTS}/benchmarks/compute_metrics.tsv"
     conda:
-        env("evaluate")
+        "../envs/evaluate.yaml"
     threads: 2
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
@@ -138,4 +151,4 @@ rule compute_metrics:
     message:
         "Metrics, intervals and comparisons of every method"
     script:
-        script("compute_metrics")
+        "../workflow/scripts/compute_metrics.py"

@@ -24,7 +24,7 @@ rule pretrain_mirror:
     benchmark:
         f"{RESULTS}/benchmarks/pretrain_mirror/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
     conda:
-        env("train")
+        "../envs/train.yaml"
     threads: PLAN.train_threads
     resources:
         mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
@@ -33,7 +33,7 @@ rule pretrain_mirror:
     message:
         "Pre-training {wildcards.variant} on {wildcards.cohort} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"
     script:
-        script("pretrain_mirror")
+        "../workflow/scripts/pretrain_mirror.py"
 
 
 rule encode_cohort:
@@ -55,7 +55,7 @@ rule encode_cohort:
     benchmark:
         f"{RESULTS}/benchmarks/encode_cohort/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
     conda:
-        env("train")
+        "../envs/train.yaml"
     threads: PLAN.train_threads
     resources:
         mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
@@ -64,7 +64,7 @@ rule encode_cohort:
     message:
         "Embedding {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"
     script:
-        script("encode_cohort")
+        "../workflow/scripts/encode_cohort.py"
 
 
 rule audit_models:
@@ -86,11 +86,11 @@ rule audit_models:
     log:
         f"{RESULTS}/logs/audit_models/{{cohort}}_{{encoder}}_{{scheme}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=2000,
         runtime=20,
     message:
         "Auditing leaks of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme}) after training"
     script:
-        script("audit_leaks")
+        "../workflow/scripts/audit_leaks.py"

@@ -24,7 +24,7 @@ rule tile_slides:
     benchmark:
         f"{RESULTS}/benchmarks/tile_slides/{{cohort}}_{{shard}}.tsv"
     conda:
-        env("slides")
+        "../envs/slides.yaml"
     threads: 2
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -32,7 +32,7 @@ rule tile_slides:
     message:
         "Tiling slides of {wildcards.cohort}, shard {wildcards.shard}"
     script:
-        script("tile_slides")
+        "../workflow/scripts/tile_slides.py"
 
 
 rule embed_tiles:
@@ -57,7 +57,7 @@ rule embed_tiles:
     benchmark:
         f"{RESULTS}/benchmarks/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.tsv"
     conda:
-        env("embed")
+        "../envs/embed.yaml"
     threads: 2
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
@@ -66,7 +66,7 @@ rule embed_tiles:
     message:
         "Patch features of {wildcards.cohort} by {wildcards.encoder}, shard {wildcards.shard}"
     script:
-        script("embed_tiles")
+        "../workflow/scripts/embed_tiles.py"
 
 
 # Features that others made take the place of our encoder.
@@ -86,14 +86,14 @@ rule import_features:
     log:
         f"{RESULTS}/logs/import_features/{{cohort}}_{{encoder}}_{{shard}}.log",
     conda:
-        env("embed")
+        "../envs/embed.yaml"
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: attempt * (10 + CONFIG["slides"]["slides_per_job"]),
     message:
         "Importing features of {wildcards.cohort} ({wildcards.encoder}), shard {wildcards.shard}"
     script:
-        script("import_features")
+        "../workflow/scripts/import_features.py"
 
 
 rule fetch_weights:
@@ -106,11 +106,11 @@ rule fetch_weights:
     log:
         f"{RESULTS}/logs/fetch_weights.log",
     conda:
-        env("embed")
+        "../envs/embed.yaml"
     resources:
         mem_mb=8000,
         runtime=120,
     message:
         "Fetching encoder weights, for compute nodes that reach no hub"
     script:
-        script("fetch_weights")
+        "../workflow/scripts/fetch_weights.py"

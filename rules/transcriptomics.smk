@@ -36,14 +36,14 @@ rule read_expression:
     benchmark:
         f"{RESULTS}/benchmarks/read_expression/{{cohort}}.tsv"
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
     message:
         "Reading expression of {wildcards.cohort}"
     script:
-        script("read_expression")
+        "../workflow/scripts/read_expression.py"
 
 
 rule normalize_expression:
@@ -59,14 +59,14 @@ rule normalize_expression:
     log:
         f"{RESULTS}/logs/normalize_expression/{{cohort}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
     message:
         "Normalising expression of {wildcards.cohort}"
     script:
-        script("normalize_expression")
+        "../workflow/scripts/normalize_expression.py"
 
 
 rule pool_expression:
@@ -83,14 +83,14 @@ rule pool_expression:
     log:
         f"{RESULTS}/logs/pool_expression/{{cohort}}.log",
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     resources:
         mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=60,
     message:
         "Pooling the expression of {params.names}"
     script:
-        script("pool_expression")
+        "../workflow/scripts/pool_expression.py"
 
 
 rule select_genes:
@@ -111,7 +111,7 @@ rule select_genes:
     benchmark:
         f"{RESULTS}/benchmarks/select_genes/{{cohort}}_{{scheme}}_{{fold}}.tsv"
     conda:
-        env("rna")
+        "../envs/rna.yaml"
     threads: 2
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -119,4 +119,4 @@ rule select_genes:
     message:
         "Selecting genes of {wildcards.cohort}, {wildcards.scheme} {wildcards.fold}, on its training patients"
     script:
-        script("select_genes")
+        "../workflow/scripts/select_genes.py"

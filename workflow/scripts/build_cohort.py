@@ -1,7 +1,5 @@
 """Join slides, expression and clinical data into one cohort; count what each step loses."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pool the patient and slide tables of several cohorts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Pool the expression of several cohorts."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

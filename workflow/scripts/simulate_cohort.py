@@ -1,7 +1,5 @@
 """Draw and write a simulated cohort."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mirror.config.cohort import SimulateSettings
