@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mirror.cohort.audit_checks import check_patient_overlap
 from mirror.cohort.published_splits import read_published
 from mirror.io.errors import InputError
 
@@ -43,6 +44,19 @@ def test_leaks_of_the_reference_are_counted(test_data: Path, cohort: str, leaked
             read_published(place, 5)
     else:
         assert read_published(place, 5)[0].equals(splits)
+
+
+@pytest.mark.data
+def test_the_audit_finds_the_leaks_of_the_reference(test_data: Path) -> None:
+    """The published RCC files as they are, without repair, given to the audit."""
+    files = [pd.read_csv(test_data / f"splits/tcga_rcc/splits_{k}.csv") for k in range(5)]
+    splits = pd.concat(
+        pd.DataFrame({"patient_id": table[column].dropna(), "repeat": 0, "fold": k, "set": name})
+        for k, table in enumerate(files)
+        for column, name in (("train", "train"), ("val", "test"))
+    )
+    found = check_patient_overlap(splits).numbers["by_fold"]
+    assert found == {"r0f0": 15, "r0f1": 10, "r0f2": 3, "r0f3": 10, "r0f4": 13}
 
 
 def test_leak_is_refused_or_repaired(folder: Path) -> None:

@@ -304,8 +304,8 @@ def check_site_label(patients: pd.DataFrame, min_site_patients: int = 2) -> Chec
     counts = pd.crosstab(table["site"], table["label"])
     counts = counts[counts.sum(axis=1) >= min_site_patients]
     if counts.shape[0] < 2 or counts.shape[1] < 2:
-        numbers = {"sites": int(counts.shape[0]), "labels": int(counts.shape[1])}
-        return Check("site_label_confounding", True, "warning", numbers, "fewer than two sites or labels to compare")
+        sizes_only = {"sites": int(counts.shape[0]), "labels": int(counts.shape[1])}
+        return Check("site_label_confounding", True, "warning", sizes_only, "fewer than two sites or labels to compare")
     sizes = counts.sum(axis=1).to_numpy()
     single = (counts > 0).sum(axis=1).to_numpy() == 1
     share = counts.sum(axis=0).to_numpy() / sizes.sum()
