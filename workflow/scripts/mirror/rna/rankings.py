@@ -13,8 +13,10 @@ import scanpy as sc
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import f_classif
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 
 from mirror.config.rna import SelectionSettings
+from mirror.rna.rfecv import rfecv
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,29 @@ def rank_elastic_net(x: np.ndarray, y: np.ndarray, settings: SelectionSettings, 
     return Ranking.best("elastic_net", np.abs(model.coef_).sum(axis=0), settings.n_genes, positive=True)
 
 
+def rank_rfecv(x: np.ndarray, y: np.ndarray, settings: SelectionSettings, seed: int, jobs: int | None) -> Ranking:
+    """Recursive elimination with a linear SVM, the published recipe (:mod:`mirror.rna.rfecv`).
+
+    The inner folds are stratified and shuffled by ``seed``: unshuffled, sorted barcodes would make
+    them folds by hospital.
+    """
+    folds = StratifiedKFold(settings.inner_folds, shuffle=True, random_state=seed)
+    found = rfecv(
+        x,
+        y,
+        folds.split(np.empty((len(y), 0)), y),
+        step=settings.step,
+        C=settings.C,
+        min_features=settings.min_genes,
+        jobs=jobs,
+    )
+    curve = pd.DataFrame({"n_genes": found.n_features, "accuracy": found.scores.mean(axis=0)})
+    return Ranking(settings.method, found.support, found.ranking.astype(np.float64), found.importance, curve)
+
+
 RANKERS: dict[str, Callable[..., Ranking]] = {
+    "rfecv": rank_rfecv,
+    "published": rank_rfecv,
     "hvg": rank_hvg,
     "anova": rank_anova,
     "elastic_net": rank_elastic_net,
