@@ -24,6 +24,12 @@ class ClinicalSource(Settings):
     event: str | None = Field(None, description="Column of the event indicator.")
     time_unit: Literal["auto", "days", "months", "years"] = Field("auto", description="Unit of the time column.")
     event_is: Literal["auto", "1_event", "1_censored"] = Field("auto", description="What 1 means in the event column.")
+    negative_times: Literal["missing", "error"] = Field(
+        "missing", description="Times below zero: no follow-up (counted; the patient stays for subtyping), or refuse."
+    )
+    zero_times: Literal["keep", "missing", "half_day", "error"] = Field(
+        "keep", description="Times of zero days: keep, no follow-up, half a day, or refuse; counted in any case."
+    )
     site: str | None = Field(None, description="Column of the submitting site; TCGA barcodes give it by themselves.")
     covariates: list[str] = Field(
         default_factory=list, description="Columns for the clinical-only baseline; empty takes age, sex and stage."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ...config.rna import ExpressionSource
 from ..atomic import atomic_path
 from ..barcodes import SAMPLE_TYPES
 from ..errors import InputError
+from . import matrix, porpoise, reference, xena
 from .base import RawMatrix
 from .detect import detect_format
 from .genes import canonical_genes, merge_duplicate_genes
@@ -23,6 +23,12 @@ from .samples import SampleSelector, one_row_a_patient
 from .values import apply_value_rules, settle_kind
 
 log = logging.getLogger("mirror")
+READERS = {
+    "matrix": matrix.read,
+    "porpoise": porpoise.read,
+    "reference": reference.read,
+    "xena": xena.read,
+}
 
 
 def read_expression(
@@ -57,7 +63,7 @@ def read_expression(
     """
     form = source.format if source.format != "auto" else detect_format(source.path)
     selector = SampleSelector(source, patients)
-    raw: RawMatrix = import_module(f".{form}", __package__).read(source, selector)
+    raw: RawMatrix = READERS[form](source, selector)
     file = str(source.path)
     if raw.values.shape[1] == 0:
         raise InputError("has no genes", file=file)

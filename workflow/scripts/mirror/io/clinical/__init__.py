@@ -1,0 +1,16 @@
+"""Reading clinical tables: one file a format, what they share, labels and plausibility."""
+
+from __future__ import annotations
+
+
+def __getattr__(name: str) -> object:
+    """Give `read_clinical` and `apply_labels` without importing pandas with the package."""
+    if name == "apply_labels":
+        from .labels import apply_labels
+
+        return apply_labels
+    if name == "read_clinical":
+        from .read import read_clinical
+
+        return read_clinical
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,44 @@
+"""Read a cohort's clinical table from any supported format to one row a patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mirror.config.cohort import ClinicalSource
+from mirror.io.atomic import write_json, write_tsv
+from mirror.io.clinical.read import read_clinical
+from mirror.io.escape import escape_formula
+
+
+def main(source: dict[str, Any], out: Path, report: Path | None = None) -> None:
+    """Read ``source`` and write the table and its report.
+
+    Parameters
+    ----------
+    source : dict
+        Fields of `ClinicalSource`.
+    out : pathlib.Path
+        The canonical clinical table, tsv.
+    report : pathlib.Path, optional
+        JSON of what was found, left out and suspected.
+    """
+    table, said = read_clinical(ClinicalSource(**source))
+    for column in table.columns[table.dtypes == object]:
+        table[column] = table[column].map(lambda cell: escape_formula(cell) if isinstance(cell, str) else cell)
+    write_tsv(out, table)
+    if report is not None:
+        write_json(report, said)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            source=snakemake.params.source,  # noqa: F821
+            out=Path(snakemake.output[0]),  # noqa: F821
+            report=Path(snakemake.output.report) if "report" in snakemake.output.keys() else None,  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
