@@ -78,9 +78,6 @@ class EmbedSettings(Settings):
     min_focus: float | None = Field(
         None, ge=0, description="Tiles with a lower focus score are left out of bags; null keeps all."
     )
-    stain: Literal["none", "macenko", "reinhard"] = Field(
-        "none", description="Stain normalisation (not part of the published method)."
-    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the encoder runs.")
     weights: dict[str, str] = Field(
         default_factory=dict, description="Encoder name to a local checkpoint, in place of the hub."

@@ -75,12 +75,12 @@ def open_h5(path: str | Path, what: str = "features") -> h5py.File:
         raise InputError(problem, file=path, remedy=remedy) from error
 
 
-def check_finite(block: np.ndarray, path: Path, start: int = 0) -> None:
+def check_finite(block: np.ndarray, path: Path, rows: np.ndarray | None = None) -> None:
     """Raise an `InputError` that counts the rows of ``block`` (n, D) holding NaN or infinity."""
-    bad = ~np.isfinite(block).all(axis=1)
-    if bad.any():
-        first = start + int(np.flatnonzero(bad)[0])
-        raise InputError(f"NaN or infinity in {int(bad.sum())} of {len(block)} rows, first in row {first}", file=path)
+    bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    if len(bad):
+        first = int((bad if rows is None else np.asarray(rows)[bad]).min())
+        raise InputError(f"NaN or infinity in {len(bad)} of {len(block)} rows, first in row {first}", file=path)
 
 
 class FeatureWriter:
@@ -140,13 +140,13 @@ class FeatureWriter:
             raise
         return self
 
-    def write(self, start: int, features: np.ndarray, focus: np.ndarray | None = None) -> None:
-        """Write rows ``start`` onwards.
+    def write(self, rows: int | np.ndarray, features: np.ndarray, focus: np.ndarray | None = None) -> None:
+        """Write some rows; each row is written once.
 
         Parameters
         ----------
-        start : int
-            First row.
+        rows : int or (k,) integer array
+            First of k successive rows, or every row.
         features : (k, D) float array
             Finite features.
         focus : (k,) float32 array, optional
@@ -160,7 +160,8 @@ class FeatureWriter:
         features = np.asarray(features)
         if features.ndim != 2 or features.shape[1] != self.width:
             raise InputError(f"features of shape {features.shape}, expected (n, {self.width})", file=self.path)
-        check_finite(features, self.path, start)
+        rows = np.arange(rows, rows + len(features)) if np.ndim(rows) == 0 else np.asarray(rows, np.int64)
+        check_finite(features, self.path, rows)
         if features.dtype != self.dtype:
             limit = float(np.finfo(self.dtype).max)
             if len(features) and float(np.abs(features).max()) > limit:
@@ -170,9 +171,13 @@ class FeatureWriter:
                     remedy="set embed: dtype: float32",
                 )
             features = features.astype(self.dtype)
-        self._features[start : start + len(features)] = features
-        if focus is not None:
-            self._focus[start : start + len(features)] = np.asarray(focus, np.float32)
+        order = np.argsort(rows, kind="stable")
+        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
+            if len(run):
+                place = slice(rows[run[0]], rows[run[-1]] + 1)
+                self._features[place] = features[run]
+                if focus is not None:
+                    self._focus[place] = np.asarray(focus, np.float32)[run]
         self._written += len(features)
 
     def __exit__(

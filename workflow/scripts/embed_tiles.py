@@ -1,0 +1,69 @@
+"""Turn tiles into patch features with one encoder, one shard of slides a job."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from mirror.config.slides import EmbedSettings
+from mirror.io.atomic import write_tsv
+from mirror.io.devices import lock_gpu
+from mirror.slides.embed_shard import embed_shard
+from mirror.slides.encoder_run import TileEncoder
+from mirror.slides.encoders import EncoderRow
+
+
+def main(
+    slides: list[dict[str, Any]],
+    tiled: Path,
+    encoder_row: dict[str, Any],
+    settings: dict[str, Any],
+    folder: Path,
+    status: Path,
+    threads: int = 2,
+) -> None:
+    """Write ``features/{encoder}/{slide}.h5`` for each slide, and the shard's table.
+
+    Parameters
+    ----------
+    slides : list of dict
+        Rows of the slide table.
+    tiled : Path
+        The tiling step's table of this shard.
+    encoder_row : dict
+        The row of the encoder table, with its name.
+    settings : dict
+        `EmbedSettings`.
+    folder : Path
+        ``results/slides``.
+    status : Path
+        Gets one row a slide.
+    threads : int
+        The job's threads.
+    """
+    wanted = EmbedSettings.model_validate(settings)
+    row = EncoderRow.model_validate(encoder_row)
+    table = pd.read_csv(tiled, sep="\t", dtype={"slide_id": str, "message": str}, keep_default_na=False)
+    torch.set_num_threads(threads)
+    with lock_gpu() if wanted.device != "cpu" else nullcontext():
+        encoder = TileEncoder.load(row, wanted)
+        write_tsv(status, embed_shard(slides, table, folder, encoder, wanted, threads))
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            slides=snakemake.params.slides,  # noqa: F821
+            tiled=Path(snakemake.input.status),  # noqa: F821
+            encoder_row=snakemake.params.encoder_row,  # noqa: F821
+            settings=snakemake.params.settings,  # noqa: F821
+            folder=Path(snakemake.params.folder),  # noqa: F821
+            status=Path(snakemake.output.status),  # noqa: F821
+            threads=snakemake.threads,  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
