@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
+from anndata.io import read_elem
 
 from ..io.errors import InputError
 
@@ -150,24 +153,23 @@ def load_fold(path: str | Path, keys: Sequence[str] = ("X_wsi", "X_rna", "X_fuse
     keys : sequence of str
         Entries of ``obsm`` to read; a key that the file lacks is left out.
     """
-    import json
-
-    import anndata
-
     path = Path(path)
     repeat, fold = parse_fold(path.stem)
-    data = anndata.read_h5ad(path)
-    codes, patients = pd.factorize(data.obs["patient_id"].astype(str))
+    try:
+        with h5py.File(path) as file:
+            obs = read_elem(file["obs"])
+            arrays = {key: read_elem(file["obsm"][key]) for key in keys if key in file["obsm"]}
+            raw = read_elem(file["uns"]["mirror"]) if "mirror" in file["uns"] else "{}"
+    except (OSError, KeyError) as error:
+        raise InputError(f"not a readable embeddings file ({error})", file=path, remedy="rerun the encoding") from error
+    names = obs["patient_id"].astype(str).to_numpy()
+    codes, patients = pd.factorize(names)
     values = {
-        key.removeprefix("X_"): average_by_patient(np.asarray(data.obsm[key]), codes, len(patients))
-        for key in keys
-        if key in data.obsm
+        key.removeprefix("X_"): average_by_patient(np.asarray(array), codes, len(patients))
+        for key, array in arrays.items()
     }
-    if "X_fused" in keys and "fused" not in values and data.X is not None:
-        values["fused"] = average_by_patient(np.asarray(data.X), codes, len(patients))
-    sets = dict(zip(data.obs["patient_id"].astype(str), data.obs["set"].astype(str), strict=True))
-    raw = data.uns.get("mirror", "{}")
-    return FoldEmbeddings(repeat, fold, list(patients), sets, values, json.loads(raw) if isinstance(raw, str) else {})
+    sets = dict(zip(names, obs["set"].astype(str), strict=True))
+    return FoldEmbeddings(repeat, fold, list(patients), sets, values, json.loads(str(raw)))
 
 
 def check_membership(embeddings: FoldEmbeddings, fold: Fold, path: str | Path) -> None:

@@ -1,0 +1,67 @@
+"""Rule compute_metrics: every prediction of a run -> metrics, comparisons and what was left out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mirror.config.evaluation import EvaluationSettings
+from mirror.evaluation.compute import compute_metrics
+from mirror.evaluation.folds import read_patients, read_splits
+from mirror.io.atomic import write_tsv
+
+log = logging.getLogger("mirror")
+
+
+def main(
+    predictions: list[Path],
+    patients: list[Path],
+    splits: list[Path],
+    embeddings: list[Path],
+    settings: dict[str, Any],
+    seed: int,
+    metrics: Path,
+    comparisons: Path,
+    notes: Path | None = None,
+) -> None:
+    """Score all predictions.
+
+    ``patients`` are ``.../{cohort}/patients.tsv`` and ``splits`` are
+    ``.../{cohort}/{scheme}/splits.tsv``: cohort and scheme are read from the folders. ``notes``
+    takes the metrics that were left out, and why.
+    """
+    tables = compute_metrics(
+        predictions,
+        {path.parent.name: read_patients(path) for path in patients},
+        {(path.parents[1].name, path.parent.name): read_splits(path) for path in splits},
+        EvaluationSettings(**settings),
+        embeddings,
+        seed,
+    )
+    write_tsv(metrics, tables.metrics)
+    write_tsv(comparisons, tables.comparisons)
+    for row in tables.notes.itertuples():
+        log.info("left out: %s %s %s %s: %s", row.method, row.task, row.fold, row.metric, row.reason)
+    if notes:
+        write_tsv(notes, tables.notes)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    step = snakemake  # noqa: F821
+    run_step(
+        lambda: main(
+            predictions=[Path(path) for path in step.input.predictions],
+            patients=[Path(path) for path in step.input.patients],
+            splits=[Path(path) for path in step.input.splits],
+            embeddings=[Path(path) for path in step.input.embeddings],
+            settings=step.params.settings,
+            seed=step.params.seed,
+            metrics=Path(step.output.metrics),
+            comparisons=Path(step.output.comparisons),
+            notes=Path(step.output.notes) if "notes" in step.output.keys() else None,  # noqa: SIM118 (a Namedlist, whose "in" looks at values),
+        ),
+        step.log[0],
+    )

@@ -1,0 +1,75 @@
+"""Cross-modal retrieval: does a patient's slide find that patient's RNA, and the other way round?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .evaluate import Names, stamp
+from .folds import load_fold
+from .predictions import empty
+
+log = logging.getLogger(__name__)
+DIRECTIONS = ("wsi_to_rna", "rna_to_wsi")
+
+
+def partner_ranks(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Rank of each query's partner among the candidates, 1 is best.
+
+    Parameters
+    ----------
+    queries, candidates : ndarray of float, shape (n, D)
+        Row i of one belongs to row i of the other. Compared by inner product, which is what
+        the alignment loss trains.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Ties share the mean of their ranks, so that a collapsed model ranks at chance.
+    """
+    similarity = queries @ candidates.T
+    own = np.diag(similarity)[:, None]
+    better = (similarity > own).sum(axis=1)
+    tied = (similarity == own).sum(axis=1) - 1
+    return 1.0 + better + tied / 2.0
+
+
+def evaluate_retrieval(files: Sequence[str | Path], names: Names, seed: int) -> pd.DataFrame:
+    """Rank the test patients of every fold among each other.
+
+    Parameters
+    ----------
+    files : sequence of path-like
+        ``{fold}.h5ad`` with ``X_align_wsi`` and ``X_align_rna``; several slides of a patient
+        are averaged, patients lacking a modality are left out.
+    names : Names
+    seed : int
+        Written into the rows.
+
+    Returns
+    -------
+    DataFrame
+        One row a patient, fold and direction: rank, and the number of candidates.
+    """
+    parts = []
+    for path in files:
+        fold = load_fold(path, ("X_align_wsi", "X_align_rna"))
+        if not {"align_wsi", "align_rna"} <= set(fold.modalities):
+            continue  # a model without alignment, or trained on one modality
+        test = [p for p in fold.patients if fold.sets[p] == "test"]
+        _, both = fold.matrix("align_wsi", test)
+        rna, both = fold.matrix("align_rna", both)
+        wsi, both = fold.matrix("align_wsi", both)
+        if len(both) < 2:
+            log.warning("%s: %d test patients with both modalities, no retrieval", path, len(both))
+            continue
+        for direction, query, candidate in zip(DIRECTIONS, (wsi, rna), (rna, wsi), strict=True):
+            rows = pd.DataFrame({"patient_id": both, "rank": partner_ranks(query, candidate), "candidates": len(both)})
+            place = {"repeat": fold.repeat, "fold": fold.fold, "draw": 0, "seed": seed}
+            how = {"task": "retrieval", "protocol": "zeroshot", "modality": direction, "head": "inner_product"}
+            parts.append(stamp(rows, names, **how, **place))
+    return pd.concat(parts, ignore_index=True) if parts else empty("retrieval")
