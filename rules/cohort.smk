@@ -29,18 +29,18 @@ rule read_clinical:
     output:
         clinical=f"{RESULTS}/cohort/{{cohort}}/clinical.tsv",
         report=f"{RESULTS}/cohort/{{cohort}}/clinical.json",
-    wildcard_constraints:
-        cohort=FROM_FILES,
-    params:
-        source=clinical_source,
-        code=code("read_clinical"),
     log:
         f"{RESULTS}/logs/read_clinical/{{cohort}}.log",
+    wildcard_constraints:
+        cohort=FROM_FILES,
     conda:
         "../envs/rna.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        source=clinical_source,
+        code=code("read_clinical"),
     message:
         "Reading the clinical table of {wildcards.cohort}"
     script:
@@ -53,18 +53,29 @@ rule build_cohort:
         features=lambda w: PLAN.feature_shards(w.cohort),
         rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
         clinical=lambda w: (
-            f"{RESULTS}/cohort/{w.cohort}/clinical.tsv" if PLAN.has_clinical(w.cohort) else []
+            f"{RESULTS}/cohort/{w.cohort}/clinical.tsv"
+            if PLAN.has_clinical(w.cohort)
+            else []
         ),
         clinical_report=lambda w: (
-            f"{RESULTS}/cohort/{w.cohort}/clinical.json" if PLAN.has_clinical(w.cohort) else []
+            f"{RESULTS}/cohort/{w.cohort}/clinical.json"
+            if PLAN.has_clinical(w.cohort)
+            else []
         ),
     output:
         patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
         slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
         flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
         failures=f"{RESULTS}/cohort/{{cohort}}/failures.tsv",
+    log:
+        f"{RESULTS}/logs/build_cohort/{{cohort}}.log",
     wildcard_constraints:
         cohort=FROM_FILES,
+    conda:
+        "../envs/rna.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
     params:
         settings=lambda w: {
             k: PLAN.cohort(w.cohort)[k]
@@ -73,13 +84,6 @@ rule build_cohort:
         max_failed_fraction=CONFIG["slides"]["max_failed_fraction"],
         encoders=lambda w: PLAN.encoders_of(w.cohort),
         code=code("build_cohort"),
-    log:
-        f"{RESULTS}/logs/build_cohort/{{cohort}}.log",
-    conda:
-        "../envs/rna.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     message:
         "Joining slides, expression and clinical data of {wildcards.cohort}"
     script:
@@ -94,23 +98,25 @@ rule pool_cohorts:
         slides=lambda w: [
             f"{RESULTS}/cohort/{m}/slides.tsv" for m in PLAN.members(w.cohort)
         ],
-        flow=lambda w: [f"{RESULTS}/cohort/{m}/flow.tsv" for m in PLAN.members(w.cohort)],
+        flow=lambda w: [
+            f"{RESULTS}/cohort/{m}/flow.tsv" for m in PLAN.members(w.cohort)
+        ],
     output:
         patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
         slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
         flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
-    wildcard_constraints:
-        cohort=POOLED,
-    params:
-        names=lambda w: PLAN.members(w.cohort),
-        code=code("pool_cohorts"),
     log:
         f"{RESULTS}/logs/pool_cohorts/{{cohort}}.log",
+    wildcard_constraints:
+        cohort=POOLED,
     conda:
         "../envs/rna.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        names=lambda w: PLAN.members(w.cohort),
+        code=code("pool_cohorts"),
     message:
         "Pooling the cohorts {params.names}"
     script:
@@ -123,10 +129,6 @@ rule make_splits:
     output:
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
         report=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.json",
-    params:
-        settings=lambda w: CONFIG["splits"][w.scheme],
-        seed=SEED,
-        code=code("make_splits"),
     log:
         f"{RESULTS}/logs/make_splits/{{cohort}}_{{scheme}}.log",
     conda:
@@ -134,6 +136,10 @@ rule make_splits:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        settings=lambda w: CONFIG["splits"][w.scheme],
+        seed=SEED,
+        code=code("make_splits"),
     message:
         "Dividing patients of {wildcards.cohort} into folds ({wildcards.scheme})"
     script:
@@ -147,7 +153,10 @@ rule audit_leaks:
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
         rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
         genes=lambda w: (
-            [f"{RESULTS}/rna/{w.cohort}/{w.scheme}/genes_{f}.tsv" for f in PLAN.folds(w.scheme)]
+            [
+                f"{RESULTS}/rna/{w.cohort}/{w.scheme}/genes_{f}.tsv"
+                for f in PLAN.folds(w.scheme)
+            ]
             if PLAN.has_rna(w.cohort)
             else []
         ),
@@ -161,10 +170,6 @@ rule audit_leaks:
         ),
     output:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
-    params:
-        settings=CONFIG["audit"],
-        folds=lambda w: PLAN.folds(w.scheme),
-        code=code("audit_leaks"),
     log:
         f"{RESULTS}/logs/audit_leaks/{{cohort}}_{{scheme}}.log",
     conda:
@@ -172,6 +177,10 @@ rule audit_leaks:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=20,
+    params:
+        settings=CONFIG["audit"],
+        folds=lambda w: PLAN.folds(w.scheme),
+        code=code("audit_leaks"),
     message:
         "Auditing leaks of {wildcards.cohort} ({wildcards.scheme}) before training"
     script:

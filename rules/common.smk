@@ -49,7 +49,12 @@ def caption(name):
 
 def gpus(n):
     """GPUs a job asks for: none on a machine where the configuration says cpu."""
-    return n if CONFIG["pretrain"]["train"]["device"] != "cpu" and CONFIG["embed"]["device"] != "cpu" else 0
+    return (
+        n
+        if CONFIG["pretrain"]["train"]["device"] != "cpu"
+        and CONFIG["embed"]["device"] != "cpu"
+        else 0
+    )
 
 
 def w_names(w):

@@ -17,11 +17,6 @@ rule evaluate_subtyping:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
     output:
         predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/subtyping/{{variant}}.parquet",
-    params:
-        settings=PROBE_SETTINGS,
-        names=lambda w: {**w_names(w), "method": w.variant},
-        seed=SEED,
-        code=code("evaluate_subtyping"),
     log:
         f"{RESULTS}/logs/evaluate_subtyping/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
     benchmark:
@@ -31,6 +26,11 @@ rule evaluate_subtyping:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
+    params:
+        settings=PROBE_SETTINGS,
+        names=lambda w: {**w_names(w), "method": w.variant},
+        seed=SEED,
+        code=code("evaluate_subtyping"),
     message:
         "Subtyping of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
     script:
@@ -48,11 +48,6 @@ rule evaluate_survival:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
     output:
         predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/survival/{{variant}}.parquet",
-    params:
-        settings=PROBE_SETTINGS,
-        names=lambda w: {**w_names(w), "method": w.variant},
-        seed=SEED,
-        code=code("evaluate_survival"),
     log:
         f"{RESULTS}/logs/evaluate_survival/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
     benchmark:
@@ -62,6 +57,11 @@ rule evaluate_survival:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
+    params:
+        settings=PROBE_SETTINGS,
+        names=lambda w: {**w_names(w), "method": w.variant},
+        seed=SEED,
+        code=code("evaluate_survival"),
     message:
         "Survival of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
     script:
@@ -88,12 +88,6 @@ rule evaluate_baseline:
         ),
     output:
         predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{baseline}}.parquet",
-    params:
-        settings=PROBE_SETTINGS,
-        names=lambda w: {**w_names(w), "method": w.baseline},
-        features=lambda w: None if w.encoder == "none" else f"{RESULTS}/slides/features/{w.encoder}",
-        seed=SEED,
-        code=code("evaluate_baseline"),
     log:
         f"{RESULTS}/logs/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.log",
     benchmark:
@@ -104,6 +98,14 @@ rule evaluate_baseline:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
         gpu=lambda w: gpus(1) if w.baseline in ("abmil", "transmil") else 0,
+    params:
+        settings=PROBE_SETTINGS,
+        names=lambda w: {**w_names(w), "method": w.baseline},
+        features=lambda w: (
+            None if w.encoder == "none" else f"{RESULTS}/slides/features/{w.encoder}"
+        ),
+        seed=SEED,
+        code=code("evaluate_baseline"),
     message:
         "Baseline {wildcards.baseline}: {wildcards.task} of {wildcards.cohort} ({wildcards.scheme})"
     script:
@@ -134,10 +136,6 @@ rule compute_metrics:
     output:
         metrics=f"{RESULTS}/metrics.tsv",
         comparisons=f"{RESULTS}/comparisons.tsv",
-    params:
-        settings=CONFIG["evaluation"],
-        seed=SEED,
-        code=code("compute_metrics"),
     log:
         f"{RESULTS}/logs/compute_metrics.log",
     benchmark:
@@ -148,6 +146,10 @@ rule compute_metrics:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
+    params:
+        settings=CONFIG["evaluation"],
+        seed=SEED,
+        code=code("compute_metrics"),
     message:
         "Metrics, intervals and comparisons of every method"
     script:

@@ -11,14 +11,6 @@ rule pretrain_mirror:
     output:
         checkpoint=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
         log_tsv=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.log.tsv",
-    params:
-        settings=lambda w: PLAN.variants[w.variant],
-        seed=SEED,
-        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
-        state=lambda w: (
-            f"{RESULTS}/models/state/{w.cohort}_{w.encoder}_{w.scheme}_{w.variant}_{w.fold}"
-        ),
-        code=code("pretrain_mirror"),
     log:
         f"{RESULTS}/logs/pretrain_mirror/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.log",
     benchmark:
@@ -30,6 +22,14 @@ rule pretrain_mirror:
         mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
         runtime=lambda w, attempt: 720 * attempt,
         gpu=gpus(1),
+    params:
+        settings=lambda w: PLAN.variants[w.variant],
+        seed=SEED,
+        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        state=lambda w: (
+            f"{RESULTS}/models/state/{w.cohort}_{w.encoder}_{w.scheme}_{w.variant}_{w.fold}"
+        ),
+        code=code("pretrain_mirror"),
     message:
         "Pre-training {wildcards.variant} on {wildcards.cohort} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"
     script:
@@ -46,10 +46,6 @@ rule encode_cohort:
         transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
     output:
         embeddings=f"{RESULTS}/embeddings/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.h5ad",
-    params:
-        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
-        seed=SEED,
-        code=code("encode_cohort"),
     log:
         f"{RESULTS}/logs/encode_cohort/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.log",
     benchmark:
@@ -61,6 +57,10 @@ rule encode_cohort:
         mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
         runtime=lambda w, attempt: 120 * attempt,
         gpu=gpus(1),
+    params:
+        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        seed=SEED,
+        code=code("encode_cohort"),
     message:
         "Embedding {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"
     script:
@@ -79,10 +79,6 @@ rule audit_models:
         ],
     output:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
-    params:
-        settings=CONFIG["audit"],
-        folds=lambda w: PLAN.folds(w.scheme),
-        code=code("audit_leaks"),
     log:
         f"{RESULTS}/logs/audit_models/{{cohort}}_{{encoder}}_{{scheme}}.log",
     conda:
@@ -90,6 +86,10 @@ rule audit_models:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        settings=CONFIG["audit"],
+        folds=lambda w: PLAN.folds(w.scheme),
+        code=code("audit_leaks"),
     message:
         "Auditing leaks of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme}) after training"
     script:

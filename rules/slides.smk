@@ -14,11 +14,6 @@ rule tile_slides:
         status=ensure(
             f"{RESULTS}/slides/{{cohort}}/tiles/shard_{{shard}}.tsv", non_empty=True
         ),
-    params:
-        slides=lambda w: PLAN.shard(w.cohort, w.shard),
-        settings=CONFIG["slides"],
-        folder=f"{RESULTS}/slides",
-        code=code("tile_slides"),
     log:
         f"{RESULTS}/logs/tile_slides/{{cohort}}_{{shard}}.log",
     benchmark:
@@ -28,7 +23,13 @@ rule tile_slides:
     threads: 2
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: attempt * (10 + 2 * CONFIG["slides"]["slides_per_job"]),
+        runtime=lambda w, attempt: attempt
+        * (10 + 2 * CONFIG["slides"]["slides_per_job"]),
+    params:
+        slides=lambda w: PLAN.shard(w.cohort, w.shard),
+        settings=CONFIG["slides"],
+        folder=f"{RESULTS}/slides",
+        code=code("tile_slides"),
     message:
         "Tiling slides of {wildcards.cohort}, shard {wildcards.shard}"
     script:
@@ -43,8 +44,20 @@ rule embed_tiles:
             f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}/shard_{{shard}}.tsv",
             non_empty=True,
         ),
+    log:
+        f"{RESULTS}/logs/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.tsv"
     wildcard_constraints:
         cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.has_pixels(c)),
+    conda:
+        "../envs/embed.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: attempt
+        * (20 + 10 * CONFIG["slides"]["slides_per_job"]),
+        gpu=gpus(1),
     params:
         slides=lambda w: PLAN.shard(w.cohort, w.shard),
         encoder_row=lambda w: PLAN.encoder_row(w.encoder),
@@ -52,17 +65,6 @@ rule embed_tiles:
         folder=f"{RESULTS}/slides",
         seed=SEED,
         code=code("embed_tiles"),
-    log:
-        f"{RESULTS}/logs/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.tsv"
-    conda:
-        "../envs/embed.yaml"
-    threads: 2
-    resources:
-        mem_mb=lambda w, attempt: 8000 * attempt,
-        runtime=lambda w, attempt: attempt * (20 + 10 * CONFIG["slides"]["slides_per_job"]),
-        gpu=gpus(1),
     message:
         "Patch features of {wildcards.cohort} by {wildcards.encoder}, shard {wildcards.shard}"
     script:
@@ -76,20 +78,20 @@ rule import_features:
             f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}/shard_{{shard}}.tsv",
             non_empty=True,
         ),
-    wildcard_constraints:
-        cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["features"]),
-    params:
-        slides=lambda w: PLAN.shard(w.cohort, w.shard),
-        source=lambda w: PLAN.feature_source(w.cohort, w.encoder),
-        folder=f"{RESULTS}/slides",
-        code=code("import_features"),
     log:
         f"{RESULTS}/logs/import_features/{{cohort}}_{{encoder}}_{{shard}}.log",
+    wildcard_constraints:
+        cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["features"]),
     conda:
         "../envs/embed.yaml"
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: attempt * (10 + CONFIG["slides"]["slides_per_job"]),
+    params:
+        slides=lambda w: PLAN.shard(w.cohort, w.shard),
+        source=lambda w: PLAN.feature_source(w.cohort, w.encoder),
+        folder=f"{RESULTS}/slides",
+        code=code("import_features"),
     message:
         "Importing features of {wildcards.cohort} ({wildcards.encoder}), shard {wildcards.shard}"
     script:
@@ -99,10 +101,6 @@ rule import_features:
 rule fetch_weights:
     output:
         touch(f"{RESULTS}/slides/weights_fetched"),
-    params:
-        rows=[PLAN.encoder_row(e) for e in CONFIG["encoders"]],
-        settings=CONFIG["embed"],
-        code=code("fetch_weights"),
     log:
         f"{RESULTS}/logs/fetch_weights.log",
     conda:
@@ -110,6 +108,10 @@ rule fetch_weights:
     resources:
         mem_mb=8000,
         runtime=120,
+    params:
+        rows=[PLAN.encoder_row(e) for e in CONFIG["encoders"]],
+        settings=CONFIG["embed"],
+        code=code("fetch_weights"),
     message:
         "Fetching encoder weights, for compute nodes that reach no hub"
     script:

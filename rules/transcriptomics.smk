@@ -26,20 +26,20 @@ rule read_expression:
         expression=expression_file,
     output:
         raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
-    wildcard_constraints:
-        cohort=FROM_FILES,
-    params:
-        source=expression_source,
-        code=code("read_expression"),
     log:
         f"{RESULTS}/logs/read_expression/{{cohort}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/read_expression/{{cohort}}.tsv"
+    wildcard_constraints:
+        cohort=FROM_FILES,
     conda:
         "../envs/rna.yaml"
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
+    params:
+        source=expression_source,
+        code=code("read_expression"),
     message:
         "Reading expression of {wildcards.cohort}"
     script:
@@ -51,18 +51,18 @@ rule normalize_expression:
         raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
     output:
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
-    wildcard_constraints:
-        cohort=FROM_FILES,
-    params:
-        settings={k: v for k, v in CONFIG["rna"].items() if k != "selection"},
-        code=code("normalize_expression"),
     log:
         f"{RESULTS}/logs/normalize_expression/{{cohort}}.log",
+    wildcard_constraints:
+        cohort=FROM_FILES,
     conda:
         "../envs/rna.yaml"
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
+    params:
+        settings={k: v for k, v in CONFIG["rna"].items() if k != "selection"},
+        code=code("normalize_expression"),
     message:
         "Normalising expression of {wildcards.cohort}"
     script:
@@ -74,19 +74,19 @@ rule pool_expression:
         members=lambda w: [f"{RESULTS}/rna/{m}.h5ad" for m in PLAN.members(w.cohort)],
     output:
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
-    wildcard_constraints:
-        cohort=POOLED,
-    params:
-        names=lambda w: PLAN.members(w.cohort),
-        genes=lambda w: PLAN.cohort(w.cohort)["joint_genes"],
-        code=code("pool_expression"),
     log:
         f"{RESULTS}/logs/pool_expression/{{cohort}}.log",
+    wildcard_constraints:
+        cohort=POOLED,
     conda:
         "../envs/rna.yaml"
     resources:
         mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=60,
+    params:
+        names=lambda w: PLAN.members(w.cohort),
+        genes=lambda w: PLAN.cohort(w.cohort)["joint_genes"],
+        code=code("pool_expression"),
     message:
         "Pooling the expression of {params.names}"
     script:
@@ -102,10 +102,6 @@ rule select_genes:
         genes=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/genes_{{fold}}.txt",
         table=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/genes_{{fold}}.tsv",
         transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
-    params:
-        settings=CONFIG["rna"],
-        seed=SEED,
-        code=code("select_genes"),
     log:
         f"{RESULTS}/logs/select_genes/{{cohort}}_{{scheme}}_{{fold}}.log",
     benchmark:
@@ -116,6 +112,10 @@ rule select_genes:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=CONFIG["rna"],
+        seed=SEED,
+        code=code("select_genes"),
     message:
         "Selecting genes of {wildcards.cohort}, {wildcards.scheme} {wildcards.fold}, on its training patients"
     script:

@@ -1,0 +1,113 @@
+"""The plan behind the DAG: slide tables, shards, methods; and the code hash."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mirror.config import codehash
+from mirror.config.dag import BASELINES, Plan, read_slide_table
+from mirror.io.errors import InputError
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def plan(root, **config):
+    return Plan.read({"cohorts": {"A": {"simulate": {"patients": 13}}}, **config}, root)
+
+
+def test_importing_the_plan_needs_no_heavy_package(root):
+    code = (
+        "import sys; sys.path.insert(0, 'workflow/scripts'); import mirror.config.dag, mirror.config.codehash;"
+        "bad = {'torch', 'scanpy', 'pandas', 'numpy', 'pydantic'} & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "needle"),
+    [
+        ("slide\tpatient_id\nx\ty\n", "column `slide_id` is missing"),
+        ("slide_id\tpatient_id\tslide_path\nx\t\tz\n", "row 2): slide_id or patient_id is empty"),
+        ("slide_id,patient_id\na,p\na,q\n", "row 3): slide_id `a` is also in row 2"),
+        ("slide_id,patient_id\n../a,p\n", "not usable as a file name"),
+        ("slide_id,patient_id,slide_path,mpp\na,p,x,0,25\n", None),
+        ("slide_id,patient_id,slide_path,mpp\na,p,x,quarter\n", "mpp is `quarter`"),
+        ("slide_id,patient_id\n", "has no rows"),
+    ],
+)
+def test_slide_table_errors_name_the_row(tmp_path, text, needle):
+    file = write(tmp_path / "samples.tsv", text)
+    if needle is None:
+        assert read_slide_table(file)[0].mpp == 0
+        return
+    with pytest.raises(InputError) as caught:
+        read_slide_table(file)
+    assert needle in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_slide_is_planned_and_a_present_one_has_its_size(tmp_path):
+    (tmp_path / "b.svs").write_bytes(b"12345")
+    file = write(tmp_path / "s.tsv", f"slide_id\tpatient_id\tslide_path\na\tp\t/nowhere\nb\tq\t{tmp_path}/b.svs\n")
+    assert [s.size for s in read_slide_table(file)] == [None, 5]
+
+
+def test_shards_cover_every_slide_once(root):
+    p = plan(root, slides={"slides_per_job": 4})
+    names = [s["slide_id"] for i in range(p.n_shards("A")) for s in p.shard("A", i)]
+    assert names == sorted({s.slide_id for s in p.slides["A"]})
+    assert len(names) == 15  # every sixth of 13 patients has two
+
+
+def test_methods_follow_the_data(root, tmp_path):
+    rna_only = {"A": {"expression": {"path": "x.csv"}, "clinical": {"path": "c.csv"}}}
+    p = Plan.read({"cohorts": rna_only}, root)
+    assert {encoder for _, encoder in p.methods("A", "subtyping")} == {"none"}
+    assert not p.trains("A")
+    p = plan(root)
+    found = {m for m, _ in p.methods("A", "survival")}
+    assert "mirror" in found and "rna_cox" in found and "rna_logistic" not in found
+
+
+def test_unknown_encoder_names_the_nearest(root):
+    with pytest.raises(InputError, match="did you mean `resnet50`"):
+        plan(root).encoder_row("resnet5")
+
+
+def test_plan_and_registry_know_the_same_baselines():
+    from mirror.evaluation.baselines import REGISTRY, load_all
+
+    load_all()
+    assert {name: tuple(b.tasks) for name, b in REGISTRY.items()} == {n: t for n, (_, t) in BASELINES.items()}
+
+
+def test_code_hash_follows_imports_and_ignores_comments(tmp_path, monkeypatch):
+    library = tmp_path / "mirror"
+    (library / "a").mkdir(parents=True)
+    write(library / "__init__.py", "")
+    write(library / "a" / "__init__.py", "")
+    write(library / "a" / "x.py", "from ..b import f\n")
+    write(library / "b.py", "def f():\n    return 1\n")
+    write(library / "c.py", "def g():\n    return 1\n")
+    script = write(tmp_path / "step.py", "from mirror.a.x import f\n")
+    monkeypatch.setattr(codehash, "LIBRARY", library)
+
+    def fresh():
+        codehash._parse.cache_clear()
+        codehash.code_hash.cache_clear()
+        return codehash.code_hash(script)
+
+    first = fresh()
+    write(library / "b.py", '"""Words."""\n# more words\ndef f():\n    """Docs."""\n    return 1\n')
+    assert fresh() == first
+    write(library / "c.py", "def g():\n    return 2\n")
+    assert fresh() == first, "a file that is not imported changed the hash"
+    write(library / "b.py", "def f():\n    return 2\n")
+    assert fresh() != first

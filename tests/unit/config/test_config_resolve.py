@@ -1,0 +1,133 @@
+"""The configuration: defaults, errors that name the remedy, variants, no drift."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.config import generate
+from mirror.config.resolve import check_names, load_schema, load_yaml, merge, resolve, resolve_variants
+from mirror.config.root import Config
+from mirror.io.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def schema(root):
+    return load_schema(root / "config" / "schemas" / "config.schema.json")
+
+
+def small(**changes):
+    return {"cohorts": {"A": {"simulate": {}}}, **changes}
+
+
+def test_schema_and_reference_do_not_drift(root, schema):
+    assert schema == json.loads(json.dumps(generate.json_schema())), "run `make schema`"
+    assert generate.reference_page().strip() in (root / "config" / "README.md").read_text(), "run `make schema`"
+
+
+def test_shipped_configs_are_valid_for_schema_and_models(root, schema):
+    for name in ("config.yaml", "paper.yaml"):
+        config = resolve(load_yaml(root / "config" / name), schema, name)
+        check_names(config)
+        Config(**config)
+
+
+def test_defaults_of_schema_and_models_agree(schema):
+    assert resolve(small(), schema) == json.loads(Config(**small()).model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("change", "needle"),
+    [
+        ({"evalution": {}}, "did you mean `evaluation`"),
+        ({"slides": {"tile": {"size": 256}}}, "did you mean `size_px`"),
+        ({"seed": -1}, "`seed`: -1 is less than"),
+        ({"splits": {"cv": {"folds": 1}}}, "splits.cv.folds"),
+        ({"evaluation": {"tasks": ["subtypes"]}}, "subtypes"),
+    ],
+)
+def test_mistakes_are_named(schema, change, needle):
+    with pytest.raises(InputError, match="config") as caught:
+        resolve(small(**change), schema, "config/config.yaml")
+    assert needle in str(caught.value)
+
+
+def test_names_that_would_leave_the_folder_are_refused(schema):
+    for section, name in (("cohorts", "../x"), ("variants", "a b"), ("splits", "")):
+        config = resolve(small(), schema)
+        config[section] = {name: next(iter(config[section].values()))}
+        with pytest.raises(InputError, match="not a usable name"):
+            check_names(config)
+
+
+def test_empty_and_contradicting_cohorts_are_refused(schema):
+    for cohort, needle in (
+        ({}, "is empty"),
+        ({"simulate": {}, "samples": "x.tsv"}, "cannot stand together"),
+        ({"joint": ["B"]}, "`B` is not a cohort"),
+    ):
+        config = resolve({"cohorts": {"A": cohort}}, schema)
+        with pytest.raises(InputError, match=needle):
+            check_names(config)
+
+
+def test_yaml_that_builds_objects_is_refused(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("seed: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(InputError, match="plain YAML"):
+        load_yaml(file)
+
+
+def test_variant_takes_preset_then_own_changes(schema):
+    config = resolve(small(pretrain={"model": {"embed_dim": 64}}), schema)
+    config["variants"] = {"x": {"preset": "p", "train": {"epochs": 3}}}
+    got = resolve_variants(config, {"p": {"title": "P", "retention": {"slide_weight": 0.0}}}, schema)["x"]
+    assert (got["model"]["embed_dim"], got["retention"]["slide_weight"], got["train"]["epochs"]) == (64, 0.0, 3)
+    config["variants"] = {"mirorr": {}}
+    with pytest.raises(InputError, match="did you mean `mirror`"):
+        resolve_variants(config, {"mirror": {}, "align": {}}, schema)
+
+
+trees = st.recursive(
+    st.integers() | st.text(max_size=3),
+    lambda kids: st.dictionaries(st.sampled_from("abcd"), kids, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), trees, max_size=3),
+    st.dictionaries(st.sampled_from("abcd"), trees, max_size=3),
+)
+def test_merge_keeps_both_and_changes_neither(base, change):
+    before = copy.deepcopy((base, change))
+    out = merge(base, change)
+    assert (base, change) == before
+    assert set(out) == set(base) | set(change)
+    assert merge(out, change) == out
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda k: st.lists(k, max_size=2) | st.dictionaries(st.text(max_size=8), k, max_size=3),
+        max_leaves=6,
+    )
+)
+def test_no_config_crashes_the_checker(value):
+    schema = generate.json_schema()
+    with contextlib.suppress(InputError):
+        check_names(resolve({"cohorts": value} if not isinstance(value, dict) else value, schema))
+
+
+def test_shipped_config_mentions_only_real_presets(root):
+    presets = load_yaml(root / "config" / "variants.yaml")
+    for name in ("config.yaml", "paper.yaml"):
+        for variant, changes in yaml.safe_load((root / "config" / name).read_text())["variants"].items():
+            assert (changes or {}).get("preset", variant) in presets

@@ -1,0 +1,55 @@
+"""Check everything that can be checked before hours are spent."""
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from mirror.doctor import Finding, check_encoder, check_machine, check_slides, check_tables, guarded, render
+from mirror.io.atomic import write_tsv
+from mirror.io.errors import InputError
+
+
+def main(cohorts: dict[str, dict], encoders: list[dict], weights: dict[str, str], results: Path, out: Path) -> None:
+    """Run every check, print one table, write it; a problem ends with an error.
+
+    Parameters
+    ----------
+    cohorts : dict
+        Name to ``settings``, ``slides`` (list of rows) and ``pixels`` (whether slides are read).
+    encoders : list of dict
+        Rows of the encoder table in use.
+    """
+    findings: list[Finding] = []
+    for name, cohort in cohorts.items():
+        if cohort["settings"]["simulate"]:
+            findings.append(Finding(f"{name}: simulated", "ok", f"{len(cohort['slides'])} slides will be drawn"))
+            continue
+        if cohort["pixels"]:
+            findings += guarded(f"{name}: slides", partial(check_slides, name, cohort["slides"]))
+        patients = {s["patient_id"] for s in cohort["slides"]} if cohort["slides"] else None
+        findings += guarded(f"{name}: tables", partial(check_tables, name, cohort["settings"], patients))
+    for row in encoders:
+        findings += guarded(f"encoder {row['name']}", partial(check_encoder, row, weights.get(row["name"])))
+    n_slides = sum(len(c["slides"]) for c in cohorts.values() if c["pixels"])
+    findings += guarded("machine", partial(check_machine, results, n_slides, [r["width"] for r in encoders]))
+    print("\n" + render(findings) + "\n", flush=True)
+    write_tsv(out, pd.DataFrame([vars(f) for f in findings]))
+    problems = sum(f.state == "problem" for f in findings)
+    if problems:
+        raise InputError(f"{problems} problems found", remedy="see the rows marked PROBLEM above")
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            snakemake.params.cohorts,  # noqa: F821
+            snakemake.params.encoders,  # noqa: F821
+            snakemake.params.weights,  # noqa: F821
+            Path(snakemake.params.results),  # noqa: F821
+            Path(snakemake.params.table),  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )

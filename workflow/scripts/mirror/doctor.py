@@ -1,0 +1,158 @@
+"""What is missing or suspicious, before hours are spent: one table of checks.
+
+Each check is a small function that returns rows; none of them writes or computes anything that
+the workflow needs. A check that cannot run says so in its row instead of ending the others.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from .io.errors import InputError
+from .io.progress import progress
+
+State = Literal["ok", "warning", "problem"]
+MARK = {"ok": "ok", "warning": "WARN", "problem": "PROBLEM"}
+BYTES_PER_TILE = 2.2  # a float16 feature of width 1 with its share of coordinates and chunk overhead
+TILES_PER_SLIDE = 12_000  # a large TCGA diagnostic slide at 20x with 256 px tiles
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the doctor's table."""
+
+    what: str
+    state: State
+    detail: str
+
+
+def check_slides(cohort: str, slides: list[dict[str, Any]], threads: int = 8) -> Iterator[Finding]:
+    """Open every slide, find its magnification, read one tile's worth of pixels."""
+    from .slides.mpp import resolve_mpp
+    from .slides.reader import open_slide
+
+    def look(slide: dict[str, Any]) -> tuple[str, str, str]:
+        name = slide["slide_id"]
+        try:
+            with open_slide(slide["slide_path"]) as opened:
+                found = resolve_mpp(opened.properties, slide["mpp"], slide["slide_path"])
+                opened.read(0, 0, 0, 16, 16)
+                return name, "warning" if found.note else "ok", f"{found.value:.3g} {found.source} {found.note}"
+        except InputError as error:
+            return name, "problem", str(error)
+        except Exception as error:  # a damaged file may raise anything; it must not end the other checks
+            return name, "problem", f"{slide['slide_path']}: cannot be read ({type(error).__name__}: {error})"
+
+    with ThreadPoolExecutor(threads) as pool:
+        rows = list(progress(pool.map(look, slides), f"slides of {cohort}", len(slides), "slide"))
+    table = pd.DataFrame(rows, columns=["slide", "state", "text"])
+    good = table[table["state"] != "problem"]
+    if len(good):
+        mpps = good["text"].str.split().str[0].value_counts()
+        sources = good["text"].str.split().str[1].value_counts()
+        detail = f"{len(good)} of {len(table)} open; mpp " + ", ".join(f"{k} ({v})" for k, v in mpps.head(5).items())
+        detail += "; from " + ", ".join(f"{k} ({v})" for k, v in sources.items())
+        yield Finding(f"{cohort}: slides", "ok" if len(good) == len(table) else "warning", detail)
+    for state in ("problem", "warning"):
+        some = table[table["state"] == state]
+        for row in some.head(10).itertuples():
+            yield Finding(f"{cohort}: {row.slide}", state, row.text)
+        if len(some) > 10:
+            yield Finding(f"{cohort}: slides", state, f"and {len(some) - 10} more")
+
+
+def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str] | None) -> Iterator[Finding]:
+    """Read expression and clinical data; compare identifiers across the three tables."""
+    from .config.cohort import ClinicalSource
+    from .config.rna import ExpressionSource
+    from .io.barcodes import patient_id
+    from .io.clinical import apply_labels, read_clinical
+    from .io.expression.read import read_expression
+
+    groups: dict[str, set[str]] = {}
+    if slide_patients is not None:
+        groups["slides"] = {patient_id(p) for p in slide_patients}
+    if settings["expression"]:
+        adata, report = read_expression(ExpressionSource(**settings["expression"]))
+        groups["expression"] = set(adata.obs_names)
+        yield Finding(
+            f"{cohort}: expression",
+            "ok",
+            f"{adata.n_obs} patients x {adata.n_vars} genes; "
+            f"format {report.get('format')}, values {report.get('values')}",
+        )
+        for text in report.get("warnings", []):
+            yield Finding(f"{cohort}: expression", "warning", text)
+    if settings["clinical"]:
+        table, report = read_clinical(ClinicalSource(**settings["clinical"]))
+        groups["clinical"] = set(table["patient_id"])
+        table, _ = apply_labels(table, settings["label_map"], settings["exclude_labels"], settings["min_label_count"])
+        labels = ", ".join(f"{k} {v}" for k, v in table["label"].value_counts().items()) or "none"
+        events = int(pd.to_numeric(table["event"]).fillna(0).sum())
+        yield Finding(f"{cohort}: clinical", "ok", f"{len(table)} patients; labels {labels}; {events} events")
+        for text in report.get("warnings", []):
+            yield Finding(f"{cohort}: clinical", "warning", text)
+    if len(groups) > 1:
+        common = set.intersection(*groups.values())
+        sizes = ", ".join(f"{k} {len(v)}" for k, v in groups.items())
+        state: State = (
+            "problem" if not common else "warning" if 2 * len(common) < len(min(groups.values(), key=len)) else "ok"
+        )
+        detail = f"{len(common)} patients in all of: {sizes}"
+        if state != "ok":
+            detail += "; for example " + "; ".join(f"{k}: {', '.join(sorted(v)[:2])}" for k, v in groups.items())
+        yield Finding(f"{cohort}: identifiers", state, detail)
+
+
+def check_encoder(row: dict[str, Any], local: str | None) -> Iterator[Finding]:
+    """Whether an encoder's weights are at hand, or could be fetched."""
+    from .slides.encoder_weights import find_weights
+    from .slides.encoders import EncoderRow
+
+    encoder = EncoderRow(**row)
+    name = f"encoder {encoder.name}"
+    if encoder.weights == "random":
+        yield Finding(name, "warning", "random weights: features are untrained, for demonstration only")
+        return
+    weights = find_weights(encoder, local)
+    yield Finding(name, "ok", f"weights at hand ({Path(weights.file).name})")
+
+
+def check_machine(results: Path, slides: int, widths: list[int]) -> Iterator[Finding]:
+    """GPU, memory, disk, and whether the results folder can be written."""
+    from .io.devices import list_gpus
+
+    gpus = list_gpus()
+    detail = f"{len(gpus)} found" if gpus else "none: features and pre-training run on the CPU"
+    yield Finding("GPU", "ok" if gpus else "warning", detail)
+    results.mkdir(parents=True, exist_ok=True)
+    if not os.access(results, os.W_OK):
+        yield Finding("results folder", "problem", f"{results} cannot be written; choose another with `results:`")
+    free = shutil.disk_usage(results).free
+    need = int(slides * TILES_PER_SLIDE * BYTES_PER_TILE * sum(widths))
+    state: State = "ok" if free > 1.2 * need + 2**30 else "problem"
+    yield Finding("disk space", state, f"{free / 1e9:.1f} GB free, features need up to {need / 1e9:.1f} GB")
+
+
+def guarded(what: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Run a check; an error becomes its row."""
+    try:
+        yield from check()
+    except InputError as error:
+        yield Finding(what, "problem", str(error))
+
+
+def render(findings: list[Finding]) -> str:
+    """The findings as an aligned text table, problems last so that they stand above the prompt."""
+    order = {"ok": 0, "warning": 1, "problem": 2}
+    rows = sorted(findings, key=lambda f: order[f.state])
+    width = max(len(f.what) for f in rows)
+    return "\n".join(f"{MARK[f.state]:8}{f.what:{width}}  {f.detail}" for f in rows)
