@@ -1,0 +1,1 @@
+"""Pre-training and encoding: bags, paired data, the loop, its state, several GPUs."""

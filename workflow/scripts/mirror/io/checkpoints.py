@@ -1,0 +1,234 @@
+"""Checkpoints: weights in safetensors, with everything needed to use them in the header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mirror.config.pretrain import PretrainSettings
+
+from .atomic import atomic_path
+from .errors import InputError
+
+KEY = "mirror"
+FORMAT = 1
+
+
+def genes_digest(genes: Sequence[str]) -> str:
+    """SHA-256 (hex) of the gene identifiers in their order."""
+    return hashlib.sha256("\n".join(genes).encode()).hexdigest()
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model's weights and what they were made from.
+
+    Attributes
+    ----------
+    path : Path
+        Where it was read.
+    weights : dict of str to Tensor
+        The model's ``state_dict``, on the CPU.
+    settings : PretrainSettings
+        The variant's full configuration.
+    n_genes, feature_width : int
+        Widths of the two inputs; 0 genes or 0 features where that modality was absent.
+    genes_sha : str
+        `genes_digest` of the genes, in order.
+    patients : list of str
+        Every patient whose data entered the training loss or a statistic of it.
+    watched : list of str
+        Training patients that were watched and not trained on.
+    seed : int
+        The seed of the run.
+    variant : str
+        The variant's name.
+    code_version : str
+        Version of the code that trained it.
+    """
+
+    path: Path
+    weights: dict[str, torch.Tensor]
+    settings: PretrainSettings
+    n_genes: int
+    feature_width: int
+    genes_sha: str
+    patients: list[str]
+    watched: list[str]
+    seed: int
+    variant: str
+    code_version: str
+
+
+def save_checkpoint(
+    path: str | Path,
+    weights: Mapping[str, torch.Tensor],
+    settings: PretrainSettings,
+    *,
+    n_genes: int,
+    feature_width: int,
+    genes: Sequence[str],
+    patients: Sequence[str],
+    watched: Sequence[str],
+    seed: int,
+    variant: str,
+    code_version: str,
+) -> None:
+    """Write a checkpoint atomically; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.safetensors`` file.
+    weights : mapping of str to Tensor
+        A ``state_dict``; stored contiguous, on the CPU, in its own dtype.
+    settings, n_genes, feature_width, genes, patients, watched, seed, variant, code_version
+        See `Checkpoint`.
+    """
+    header = {
+        "format": FORMAT,
+        "config": settings.model_dump(mode="json"),
+        "n_genes": n_genes,
+        "feature_width": feature_width,
+        "genes_sha": genes_digest(genes),
+        "patients": sorted(patients),
+        "watched": sorted(watched),
+        "seed": seed,
+        "variant": variant,
+        "code_version": code_version,
+    }
+    # Cloned, since safetensors refuses two names for one memory.
+    flat = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in weights.items()}
+    with atomic_path(path) as part:
+        save_file(flat, part, metadata={KEY: json.dumps(header, sort_keys=True)})
+
+
+def read_header(path: str | Path) -> dict:
+    """Read a checkpoint's JSON header alone.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, broken, or no checkpoint of this workflow.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("the checkpoint does not exist", file=path, remedy="run the pre-training of this fold first")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"the checkpoint cannot be read ({error})",
+            file=path,
+            remedy="delete it and let the workflow train it again",
+        ) from error
+    try:
+        header = json.loads(metadata[KEY])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError(
+            "a safetensors file, but no checkpoint of this workflow (its header lacks 'mirror')", file=path
+        ) from error
+    return header
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    settings: PretrainSettings | None = None,
+    genes: Sequence[str] | None = None,
+    feature_width: int | None = None,
+) -> Checkpoint:
+    """Read a checkpoint and check that it belongs to the data and configuration at hand.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.safetensors`` file.
+    settings : PretrainSettings, optional
+        The configuration expected; how it was run (`run_only`) does not count.
+    genes : sequence of str, optional
+        The genes expected, in order.
+    feature_width : int, optional
+        The width of the patch features expected.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read or was made with another configuration, gene set or feature width.
+    """
+    path = Path(path)
+    header = read_header(path)
+    again = "delete the checkpoint and let the workflow train it again, or point to the right one"
+    try:
+        stored = PretrainSettings.model_validate(header["config"])
+        numbers = {key: header[key] for key in ("n_genes", "feature_width", "seed")}
+        texts = {key: header[key] for key in ("genes_sha", "variant", "code_version")}
+        people = {key: list(header[key]) for key in ("patients", "watched")}
+    except (KeyError, ValidationError) as error:
+        raise InputError(
+            "the checkpoint's header does not fit this version of the workflow", file=path, remedy=again
+        ) from error
+    if settings is not None:
+        changed = differing_keys(settings, stored)
+        if changed:
+            raise InputError(
+                f"the checkpoint was trained with another configuration ({', '.join(changed[:5])})",
+                file=path,
+                remedy=again,
+            )
+    if feature_width is not None and numbers["feature_width"] not in (0, feature_width):
+        raise InputError(
+            f"the checkpoint was trained on features {numbers['feature_width']} wide, these are {feature_width} wide",
+            file=path,
+            remedy="use the patch encoder it was trained with",
+        )
+    if genes is not None and numbers["n_genes"] != 0 and texts["genes_sha"] != genes_digest(genes):
+        raise InputError(
+            f"the checkpoint was trained on another gene set ({numbers['n_genes']} genes; {len(genes)} given)",
+            file=path,
+            remedy="use the genes and the transform of the checkpoint's own fold",
+        )
+    try:
+        with safe_open(path, framework="pt") as handle:
+            weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"the checkpoint cannot be read ({error})", file=path, remedy=again) from error
+    return Checkpoint(path, weights, stored, **numbers, **texts, **people)
+
+
+# How a model is run, as opposed to what it becomes.
+RUN_ONLY = ("device", "workers", "save_minutes", "cache_gb", "encode_tokens")
+
+
+def defining_config(settings: PretrainSettings) -> dict:
+    """The configuration as JSON-ready dict, without the keys that only say how it is run (`RUN_ONLY`)."""
+    config = settings.model_dump(mode="json")
+    for key in RUN_ONLY:
+        config["train"].pop(key, None)
+    return config
+
+
+def differing_keys(a: PretrainSettings, b: PretrainSettings) -> list[str]:
+    """Dotted names of the defining settings in which two configurations differ."""
+
+    def walk(x: object, y: object, name: str) -> list[str]:
+        if isinstance(x, dict) and isinstance(y, dict):
+            return [k for key in sorted(x.keys() | y.keys()) for k in walk(x.get(key), y.get(key), f"{name}.{key}")]
+        return [] if x == y else [name.removeprefix(".")]
+
+    return walk(defining_config(a), defining_config(b), "")
