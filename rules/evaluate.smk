@@ -136,6 +136,7 @@ rule compute_metrics:
     output:
         metrics=f"{RESULTS}/metrics.tsv",
         comparisons=f"{RESULTS}/comparisons.tsv",
+        notes=f"{RESULTS}/metrics_left_out.tsv",
     log:
         f"{RESULTS}/logs/compute_metrics.log",
     benchmark:

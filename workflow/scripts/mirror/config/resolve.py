@@ -126,19 +126,25 @@ def resolve_variants(config: dict, presets: dict[str, dict], schema: dict, sourc
         The configuration's schema; variants take its ``PretrainSettings``.
     """
     node = {**schema["$defs"]["PretrainSettings"], "$defs": schema["$defs"]}
-    out = {}
-    for name, changes in config["variants"].items():
-        changes = dict(changes or {})
-        preset = changes.pop("preset", name)
-        if preset not in presets:
-            near = difflib.get_close_matches(preset, presets, n=1, cutoff=0.0)
+
+    def partial(name: str, wanted_by: str, seen: tuple[str, ...] = ()) -> dict:
+        """A preset with those that it starts from."""
+        if name not in presets or name in seen:
+            near = difflib.get_close_matches(name, presets, n=1, cutoff=0.0)
             raise InputError(
-                f"variant `{name}` has no preset `{preset}`",
+                f"variant `{wanted_by}` has no preset `{name}`",
                 file=source,
                 remedy=f"did you mean `{near[0]}`? Presets: {', '.join(presets)}; or name one with `preset:`",
             )
-        partial = {key: value for key, value in presets[preset].items() if key not in ("title", "description")}
-        merged = merge(merge(config["pretrain"], partial), changes)
+        own = {k: v for k, v in (presets[name] or {}).items() if k not in ("title", "description")}
+        base = own.pop("preset", None)
+        return merge(partial(base, wanted_by, (*seen, name)), own) if base else own
+
+    out = {}
+    for name, changes in config["variants"].items():
+        changes = dict(changes or {})
+        preset = partial(changes.pop("preset", name), name)
+        merged = merge(merge(config["pretrain"], preset), changes)
         out[name] = resolve(merged, node, f"{source}: variants.{name}")
     return out
 
