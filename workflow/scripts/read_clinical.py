@@ -24,7 +24,7 @@ def main(source: dict[str, Any], out: Path, report: Path | None = None) -> None:
         JSON of what was found, left out and suspected.
     """
     table, said = read_clinical(ClinicalSource(**source))
-    for column in table.columns[table.dtypes == object]:
+    for column in table.select_dtypes(object).columns.drop("patient_id"):  # identifiers must still join
         table[column] = table[column].map(lambda cell: escape_formula(cell) if isinstance(cell, str) else cell)
     write_tsv(out, table)
     if report is not None:
@@ -38,7 +38,7 @@ if "snakemake" in globals():
         lambda: main(
             source=snakemake.params.source,  # noqa: F821
             out=Path(snakemake.output[0]),  # noqa: F821
-            report=Path(snakemake.output.report) if "report" in snakemake.output.keys() else None,  # noqa: F821
+            report=Path(snakemake.output[1]) if len(snakemake.output) > 1 else None,  # noqa: F821
         ),
         snakemake.log[0],  # noqa: F821
     )

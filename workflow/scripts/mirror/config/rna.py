@@ -40,6 +40,10 @@ class ExpressionSource(Settings):
     missing: Literal["error", "drop_gene", "median"] = Field(
         "drop_gene", description="Missing values: refuse, drop the gene, or the training patients' median."
     )
+    negative: Literal["error", "missing", "zero"] = Field(
+        "error", description="Negative counts, TPM or FPKM (some batch corrections make a few): refuse, missing, or 0."
+    )
+    layer: str | None = Field(None, description="Layer of an h5ad file to read in place of X.")
     gene_duplicates: Literal["auto", "sum", "mean", "first", "error"] = Field(
         "auto", description="Genes named twice; auto sums counts, TPM and FPKM and averages logarithms and z-scores."
     )

@@ -271,8 +271,15 @@ def _fields(line: str, delimiter: str) -> list[str]:
     return [field.strip() for field in next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter))]
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, without: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read a small table, every cell as stripped text; missing-value marks are left to the caller.
+
+    Parameters
+    ----------
+    path : path-like
+        Text (compressed or not) or parquet.
+    without : tuple of str
+        Columns whose names end so are not read (the thousands of genes beside PORPOISE's clinical columns).
 
     Returns
     -------
@@ -292,6 +299,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
             frame = frame.reset_index()
         return frame.astype("string").fillna("").astype(object)
     header = read_header(path)
+    wanted = [i for i, name in enumerate(header.columns) if not (without and name.lower().endswith(without))]
     try:
         with open_text(path) as text:
             frame = pd.read_csv(
@@ -300,6 +308,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
                 skiprows=header.skip,
                 header=None,
                 names=range(len(header.columns)),
+                usecols=wanted,
                 dtype=str,
                 keep_default_na=False,
                 skipinitialspace=True,
@@ -310,7 +319,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if short.any():
         row = header.skip + 1 + int(short.to_numpy().argmax())
         raise InputError("a line has fewer fields than the header", file=path, row=f"line {row}")
-    frame.columns = pd.Index(unique_names(header.columns))
+    frame.columns = pd.Index(unique_names(header.columns[i] for i in wanted))
     return frame.apply(lambda column: column.str.strip())
 
 

@@ -11,6 +11,8 @@ from ..errors import InputError
 from ..openers import missing_column
 from .base import Parsed, blank, to_number
 
+_ENTITIES = {"cases", "demographic", "diagnoses", "project", "treatments", "follow_ups"}
+
 
 def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
     """Read overall survival: days to death of the dead, days to the last follow-up of the living.
@@ -82,10 +84,9 @@ def _short_names(columns: pd.Index) -> dict[str, str]:
     taken = {str(column) for column in columns}
     for column in map(str, columns):
         entity, dot, bare = column.partition(".")
-        if dot and entity in {"cases", "demographic", "diagnoses", "project", "treatments", "follow_ups"}:
-            if bare not in taken:
-                short[column] = bare
-                taken.add(bare)
+        if dot and entity in _ENTITIES and bare not in taken:
+            short[column] = bare
+            taken.add(bare)
     return short
 
 

@@ -50,13 +50,14 @@ def check_followup(time_days: pd.Series, event: pd.Series) -> tuple[dict[str, An
         quarters = np.array_split(happened[np.argsort(time, kind="stable")], 4)
         share = [float(q.mean()) for q in quarters]
         numbers["event_share_by_quarter"] = [round(s, 3) for s in share]
-        overall, rest = float(happened.mean()), float(np.mean(share[:3]))
+        overall = float(happened.mean())
         late = share[3] >= 0.6 and share[3] > share[0] + 0.15
         mostly = overall >= 0.7 and share[3] >= 0.65 and np.median(time) > 1.5 * 365.25
         if late or mostly:
             warnings.append(
-                f"{share[3]:.0%} of the quarter with the longest follow-up have the event, {share[0]:.0%} of the quarter "
-                f"with the shortest ({rest:.0%} of the rest): the event polarity looks reversed; check `clinical.event_is`"
+                f"{share[3]:.0%} of the quarter with the longest follow-up have the event, {share[0]:.0%} of the "
+                f"quarter with the shortest ({overall:.0%} of all): the event polarity looks reversed; check "
+                "`clinical.event_is`"
             )
             numbers["polarity_suspicious"] = True
     numbers.setdefault("polarity_suspicious", False)

@@ -67,7 +67,7 @@ def read_clinical(source: ClinicalSource) -> tuple[pd.DataFrame, dict[str, Any]]
         When the file or a column is missing, a cell cannot be read, or the events contradict the vital status.
     """
     file = str(source.path)
-    raw = read_table(source.path)
+    raw = read_table(source.path, without=("_rnaseq", "_cnv", "_mut"))
     form = source.format if source.format != "auto" else detect_format(raw.columns)
     parsed = READERS[form](_selectable(raw), source)
     overridden = _override(parsed, source, form)
@@ -106,7 +106,7 @@ def read_clinical(source: ClinicalSource) -> tuple[pd.DataFrame, dict[str, Any]]
         report["plausibility"]["agrees_with_vital_status"] = share
         if share is not None and compared >= 5 and share < 0.5:
             raise InputError(
-                f"events contradict the vital status in {1 - share:.0%} of {compared} patients: the polarity is reversed",
+                f"events contradict the vital status of {1 - share:.0%} of {compared} patients: polarity is reversed",
                 file=file,
                 remedy="correct `clinical.event_is`",
             )

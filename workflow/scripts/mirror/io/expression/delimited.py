@@ -136,10 +136,7 @@ def read_ids(path: str | Path, header: Header, columns: Sequence[int]) -> list[t
     last = max(columns) + 1
     out = []
     for _, line in _lines(path, header):
-        if '"' in line:
-            fields = split(line, header.delimiter)
-        else:
-            fields = line.split(header.delimiter, last)
+        fields = split(line, header.delimiter) if '"' in line else line.split(header.delimiter, last)
         out.append(tuple(fields[column].strip() if column < len(fields) else "" for column in columns))
     return out
 

@@ -81,8 +81,8 @@ def canonical_genes(genes: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
             ids.append(found)
             ensembl.append(found)
         else:
-            if name == "" and entrez[row]:
-                name = f"entrez:{entrez[row]}"
+            if name.lower() in {"", "na", "nan", "null", "?"}:
+                name = f"entrez:{entrez[row]}" if entrez[row] else ""
             ids.append(name)
             ensembl.append("")
             symbols[row] = symbols[row] or name
@@ -114,7 +114,7 @@ def merge_duplicate_genes(
     Parameters
     ----------
     values : numpy.ndarray
-        float32 (samples, genes).
+        float32 (samples, genes); changed in place.
     genes : pandas.DataFrame
         From `canonical_genes`.
     policy : {"auto", "sum", "mean", "first", "error"}
@@ -149,7 +149,6 @@ def merge_duplicate_genes(
         )
     keep = (~repeated).to_numpy()
     if policy != "first":
-        values = values.copy()
         positions = genes.groupby("id", sort=False).indices
         for name in names:
             columns = np.sort(positions[name])

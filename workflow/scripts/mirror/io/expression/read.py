@@ -15,15 +15,18 @@ from ...config.rna import ExpressionSource
 from ..atomic import atomic_path
 from ..barcodes import SAMPLE_TYPES
 from ..errors import InputError
-from . import matrix, porpoise, reference, xena
+from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
 from .base import RawMatrix
 from .detect import detect_format
 from .genes import canonical_genes, merge_duplicate_genes
 from .samples import SampleSelector, one_row_a_patient
-from .values import apply_value_rules, settle_kind
+from .values import LINEAR, apply_value_rules, settle_kind
 
 log = logging.getLogger("mirror")
 READERS = {
+    "gdc_star": gdc_star.read,
+    "cbioportal": cbioportal.read,
+    "h5ad": h5ad.read,
     "matrix": matrix.read,
     "porpoise": porpoise.read,
     "reference": reference.read,
@@ -70,6 +73,11 @@ def read_expression(
     described = [selector.describe(sample) for sample in raw.samples]
     owners = [patient for patient, _ in described]
 
+    negatives = 0
+    if source.negative != "error" and (raw.kind if source.values == "auto" else source.values) in LINEAR:
+        below = raw.values < 0
+        negatives = int(below.sum())
+        raw.values[below] = 0.0 if source.negative == "zero" else float("nan")
     kind, values_report = settle_kind(raw.values, source.values, raw.kind, file)
     genes, genes_report = canonical_genes(raw.genes)
     values, genes, repeats = merge_duplicate_genes(raw.values, genes, source.gene_duplicates, kind, file)
@@ -106,6 +114,7 @@ def read_expression(
         "patients_without_expression": len(absent),
         "patients_without_expression_examples": absent[:20],
     }
+    report["rules"]["negative"] = {"policy": source.negative, "cells": negatives}
     report["warnings"] = _warnings(report)
     for line in report["warnings"]:
         log.warning("%s: %s", report["source"], line)
@@ -134,6 +143,8 @@ def _warnings(report: dict[str, Any]) -> list[str]:
         out.append(f"{gaps['cells']} missing values in {gaps['genes']} genes (policy {gaps['policy']})")
     if report["samples"]["n_all_missing"]:
         out.append(f"{report['samples']['n_all_missing']} samples without one value left out")
+    if rules["negative"]["cells"]:
+        out.append(f"{rules['negative']['cells']} negative values (policy {rules['negative']['policy']})")
     if rules["constant"]["genes"]:
         flat = rules["constant"]
         out.append(f"{flat['genes']} genes are constant ({', '.join(flat['examples'][:3])}; policy {flat['policy']})")

@@ -106,7 +106,8 @@ def guess_kind(found: Facts, values: np.ndarray, hint: str | None) -> tuple[str,
             )
         return _which_log(found, values)
     if found.minimum < -_LOG_MAX or found.maximum > _LOG_MAX:
-        return "zscore", f"negative values and a range ({found.minimum:.4g} to {found.maximum:.4g}) no logarithm has"
+        span = f"negative values and a range ({found.minimum:.4g} to {found.maximum:.4g}) no logarithm has"
+        return ("zscore", span) if found.gene_mean_abs < 2 else (hint if hint in LINEAR else "counts", span)
     if found.n_samples >= 8 and found.gene_mean_abs < 0.5 and 0.4 < found.gene_sd < 2.5 and not _has_floor(found):
         return "zscore", f"genes centred (median |mean| {found.gene_mean_abs:.2g}) with spread {found.gene_sd:.2g}"
     if _has_floor(found):
@@ -195,6 +196,8 @@ def settle_kind(values: np.ndarray, stated: str, hint: str | None, file: str) ->
     if against:
         guess, why = guess_kind(found, values, None)
         remedy = f"set `values: {guess}` ({why})" if guess != kind else "use the values before that step"
+        if kind in LINEAR and guess in LINEAR and found.negative_share:
+            remedy = "correct the file; where a batch correction made them, set `negative` to missing or zero"
         raise InputError(f"values are taken as {kind} ({reason}), but {against[0]}", file=file, remedy=remedy)
     report: dict[str, Any] = {"kind": kind, "reason": reason, "facts": asdict(found)}
     if hint and hint != kind:
@@ -273,7 +276,8 @@ def apply_value_rules(
                 remedy="`missing: median`",
             )
         report["missing"]["genes_dropped"] = int(drop.sum())
-        values, genes, names = values[:, ~drop], genes[~drop].reset_index(drop=True), names[~drop]
+        if drop.any():
+            values, genes, names = values[:, ~drop], genes[~drop].reset_index(drop=True), names[~drop]
     del gap
 
     flat = np.nanmax(values, axis=0) == np.nanmin(values, axis=0) if len(values) > 1 else np.zeros(len(names), bool)

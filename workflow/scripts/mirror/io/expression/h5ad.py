@@ -1,0 +1,71 @@
+"""AnnData files: only the cohort's rows leave the disk."""
+
+from __future__ import annotations
+
+import warnings
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from ...config.rna import ExpressionSource
+from ..errors import InputError
+from ..openers import container
+from .base import RawMatrix
+from .orientation import PATIENT_ID_NAMES, SAMPLE_ID_NAMES
+from .samples import SampleSelector
+
+_ROWS = 256
+_VAR = {"symbol": ("symbol", "gene_name", "gene_symbols", "gene_symbol"), "gene_type": ("gene_type", "gene_biotype")}
+
+
+def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
+    """Read ``X`` or a layer; identifiers are ``obs``'s sample or patient column, or the observation names.
+
+    Raises
+    ------
+    InputError
+        When the file is no AnnData, lacks the layer, or no sample belongs to the cohort.
+    """
+    path = source.path
+    if container(path) != "hdf5":
+        raise InputError("is no HDF5 file", file=path, remedy="set `format: auto`")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # repeated names are our own policy's matter
+            adata = ad.read_h5ad(path, backed="r")
+    except (OSError, KeyError, ValueError, TypeError, ad.io.AnnDataReadError) as error:
+        raise InputError(f"cannot be read as AnnData ({str(error).splitlines()[0]})", file=path) from error
+    try:
+        if source.layer and source.layer not in adata.layers:
+            names = ", ".join(adata.layers) or "none"
+            raise InputError(f"has no layer {source.layer!r} (it has: {names})", file=path)
+        ids, used = _identifiers(adata)
+        chosen = select(ids)
+        select.require(len(chosen), path)
+        values = np.empty((len(chosen), adata.n_vars), np.float32)
+        for start in range(0, len(chosen), _ROWS):
+            rows = chosen[start : start + _ROWS]
+            block = adata.layers[source.layer][rows] if source.layer else adata.X[rows]
+            values[start : start + _ROWS] = block.toarray() if sparse.issparse(block) else np.asarray(block)
+        genes = pd.DataFrame({"id": adata.var_names.astype(str)})
+        for role, names in _VAR.items():
+            found = next((name for name in names if name in adata.var), None)
+            if found:
+                genes[role] = adata.var[found].astype(str).to_numpy()
+    finally:
+        adata.file.close()
+    notes = {"layer": source.layer or "X", "identifiers": used}
+    return RawMatrix(values, [ids[i] for i in chosen], genes, None, notes)
+
+
+def _identifiers(adata: ad.AnnData) -> tuple[list[str], str]:
+    """The sample column where it holds barcodes or the names are row numbers, else patients, else names."""
+    lower = {str(column).lower(): column for column in adata.obs}
+    names = [str(name) for name in adata.obs_names]
+    for known in (SAMPLE_ID_NAMES, PATIENT_ID_NAMES):
+        column = next((lower[name] for name in lower if name in known), None)
+        if column is not None:
+            return adata.obs[column].astype(str).tolist(), str(column)
+    return names, "obs_names"
