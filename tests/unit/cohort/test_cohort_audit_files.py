@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from mirror.cohort.audit_checks import check_fitted
 from mirror.cohort.provenance import fold_of, read_fitted
 from mirror.cohort.splits import make_splits
 from mirror.config.cohort import SplitSettings
@@ -171,3 +172,48 @@ def test_script_knows_a_site_scheme_by_its_report(script, run, tmp_path: Path) -
     (tmp_path / "splits.json").write_text(json.dumps({"kind": "site"}))
     with pytest.raises(InputError, match="shared_sites: 100% of test patients"):
         script.main(**run, out=tmp_path / "leaks.json", settings={})
+
+
+def test_objects_as_the_workflow_writes_them(tmp_path: Path) -> None:
+    """The real writers: selection and transform of one fold, and a checkpoint."""
+    import torch
+
+    from mirror.config.pretrain import PretrainSettings
+    from mirror.config.rna import RnaSettings, SelectionSettings
+    from mirror.io.checkpoints import save_checkpoint
+    from mirror.rna.selection import select_genes
+    from mirror.rna.transform import fit_transform
+
+    ids = [f"P{i}" for i in range(40)]
+    x = np.random.default_rng(0).normal(6, 1, (40, 30)).astype(np.float32)
+    data = anndata.AnnData(x, obs=pd.DataFrame(index=ids), var=pd.DataFrame(index=[f"g{i}" for i in range(30)]))
+    data.uns["mirror"] = json.dumps({"values": "log2"})
+    labels = pd.Series(list("xy") * 20, index=ids)
+    splits = make_splits(pd.DataFrame({"patient_id": ids, "label": labels.to_numpy()}), SplitSettings(folds=2), 0)
+    train = splits.loc[(splits["fold"] == 0) & (splits["set"] == "train"), "patient_id"].tolist()
+    verdicts = {}
+    for method in ("anova", "published"):
+        rna = RnaSettings(selection=SelectionSettings(method=method, n_genes=5))
+        genes = select_genes(data, labels, train, rna, 0)
+        path = tmp_path / method / "transform_r0f0.npz"
+        fit_transform(data, train, genes.genes, rna).with_selection(genes.patients, genes.leaks).save(path)
+        found = read_fitted(path)
+        verdicts[method] = {c: check_fitted(c, found, splits).passed for c in ("gene_selection", "scaling")}
+    assert verdicts["anova"] == {"gene_selection": True, "scaling": True}
+    assert verdicts["published"] == {"gene_selection": False, "scaling": True}
+    save_checkpoint(
+        tmp_path / "r0f0.safetensors",
+        {"w": torch.zeros(2)},
+        PretrainSettings(),
+        n_genes=5,
+        feature_width=8,
+        genes=list("abcde"),
+        patients=train[:-1],
+        watched=train[-1:],
+        seed=0,
+        variant="mirror",
+        code_version="test",
+    )
+    found = read_fitted(tmp_path / "r0f0.safetensors")
+    assert {record.check for record in found} == {"pretraining", "epoch_selection"}
+    assert all(check_fitted(record.check, found, splits).passed for record in found)
