@@ -90,8 +90,8 @@ class FeatureWriter:
     ----------
     path : path-like
         Final path.
-    coords : (N, 2) integer array
-        Top left corners, level-0 pixels.
+    coords : (N, 2) integer array or int
+        Top left corners, level-0 pixels; where they are unknown, the number of tiles.
     width : int
         Features a tile, D.
     dtype : {"float16", "float32"}
@@ -105,7 +105,7 @@ class FeatureWriter:
     def __init__(
         self,
         path: str | Path,
-        coords: np.ndarray,
+        coords: np.ndarray | int,
         width: int,
         *,
         dtype: str = "float16",
@@ -113,7 +113,8 @@ class FeatureWriter:
         attrs: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.width, self.dtype = Path(path), int(width), np.dtype(dtype)
-        self._coords = np.asarray(coords, np.int64).reshape(-1, 2)
+        self._coords = None if isinstance(coords, int) else np.asarray(coords, np.int64).reshape(-1, 2)
+        self._n = coords if isinstance(coords, int) else len(self._coords)
         self._coord_attrs, self._attrs = dict(coord_attrs or {}), dict(attrs or {})
         self._written = 0
         self._stack = ExitStack()
@@ -123,15 +124,15 @@ class FeatureWriter:
         try:
             self._file = h5py.File(part, "w")
             self._stack.callback(self._file.close)
-            n = len(self._coords)
-            self._features = self._file.create_dataset("features", (n, self.width), self.dtype)
+            self._features = self._file.create_dataset("features", (self._n, self.width), self.dtype)
             self._features.attrs["name"] = str(self._coord_attrs.get("name", self.path.stem))
             if "encoder" in self._attrs:
                 self._features.attrs["encoder"] = self._attrs["encoder"]
-            self._focus = self._file.create_dataset("focus", (n,), np.float32, fillvalue=np.nan)
-            coords = self._file.create_dataset("coords", data=self._coords)
-            for key, value in self._coord_attrs.items():
-                coords.attrs[key] = "None" if value is None else value
+            self._focus = self._file.create_dataset("focus", (self._n,), np.float32, fillvalue=np.nan)
+            if self._coords is not None:
+                coords = self._file.create_dataset("coords", data=self._coords)
+                for key, value in self._coord_attrs.items():
+                    coords.attrs[key] = "None" if value is None else value
             for key, value in self._attrs.items():
                 self._file.attrs[key] = value
             self._file.attrs["width"] = self.width
@@ -187,15 +188,15 @@ class FeatureWriter:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            if self._written != len(self._coords):
-                raise InputError(f"{self._written} of {len(self._coords)} rows written", file=self.path)
+            if self._written != self._n:
+                raise InputError(f"{self._written} of {self._n} rows written", file=self.path)
             self._file.attrs["complete"] = True
 
 
 def write_features(
     path: str | Path,
     features: np.ndarray,
-    coords: np.ndarray,
+    coords: np.ndarray | None,
     *,
     encoder: str,
     focus: np.ndarray | None = None,
@@ -211,8 +212,8 @@ def write_features(
         Where to.
     features : (N, D) float array
         Features; an empty slide has shape (0, D).
-    coords : (N, 2) integer array
-        Top left corners of the tiles, level-0 pixels.
+    coords : (N, 2) integer array or None
+        Top left corners of the tiles, level-0 pixels; None where they are unknown.
     encoder : str
         Name of the patch encoder.
     focus : (N,) float array, optional
@@ -221,11 +222,12 @@ def write_features(
         See `FeatureWriter`.
     """
     features = np.asarray(features)
-    if features.ndim != 2 or len(features) != len(coords):
-        raise InputError(f"{features.shape} features for {len(coords)} tiles", file=path)
+    if features.ndim != 2 or (coords is not None and len(features) != len(coords)):
+        tiles = "some" if coords is None else len(coords)
+        raise InputError(f"features of shape {features.shape} for {tiles} tiles", file=path)
     writer = FeatureWriter(
         path,
-        coords,
+        len(features) if coords is None else coords,
         features.shape[1],
         dtype=dtype,
         coord_attrs=coord_attrs,
@@ -349,7 +351,7 @@ class FeatureFile:
         """Top left corners of the tiles: (N, 2) int64, level-0 pixels."""
         with open_h5(self.path) as file:
             if "coords" not in file:
-                raise InputError("no dataset named coords", file=self.path)
+                raise InputError("these features came without coordinates", file=self.path)
             return np.asarray(file["coords"][()], np.int64).reshape(-1, 2)
 
     @property

@@ -1,0 +1,1 @@
+"""Patch features that other tools wrote: TRIDENT, CLAM, STAMP, plain tensors."""

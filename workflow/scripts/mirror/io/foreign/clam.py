@@ -1,0 +1,60 @@
+"""CLAM: ``h5_files/{slide}.h5`` or ``pt_files/{slide}.pt``; the tile's size only in ``patches/{slide}.h5``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mirror.io.features import open_h5
+
+from .common import ForeignSlide, as_coords, as_features, attributes, read_dataset
+from .tensors import load_tensors, to_numpy
+
+
+def find_files(root: Path, encoder: str) -> dict[str, Path]:
+    """Find one file a slide, the HDF5 one where there are both."""
+    files: dict[str, Path] = {}
+    for folder, suffix in (("pt_files", "pt"), ("h5_files", "h5")):
+        files |= {path.stem: path for path in sorted((root / folder).glob(f"*.{suffix}"))}
+    if not files:
+        files = {path.stem: path for suffix in ("pt", "h5") for path in sorted(root.glob(f"*.{suffix}"))}
+    return files
+
+
+def read_slide(path: Path) -> ForeignSlide:
+    """Read one slide; coordinates of a ``.pt`` file are those of its patches file, if there are as many."""
+    where, about = _patches(path)
+    if path.suffix == ".pt":
+        features, coords = as_features(to_numpy(load_tensors(path), path), path), where
+        if coords is not None and len(coords) != len(features):
+            coords = None
+    else:
+        features, coords, _, _ = read_dataset(path, "features")
+    notes = () if about.get("patch_size_level0") else ("tile size unknown: no patches/ folder beside the features",)
+    if coords is None:
+        return ForeignSlide(features, None, about, ("no coordinates", *notes))
+    return ForeignSlide(features, as_coords(coords, len(features), path), about, notes)
+
+
+def _patches(path: Path) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Coordinates and attributes in the patches file of a slide, which lies beside or above the features."""
+    for up in list(path.parents)[:3]:
+        file = up / "patches" / f"{path.stem}.h5"
+        if file.is_file():
+            with open_h5(file, "patches") as opened:
+                if "coords" not in opened:
+                    return None, {}
+                coords, raw = opened["coords"][()], opened["coords"].attrs
+                about = attributes(opened["coords"])
+                # Its patch_size is in pixels of patch_level, whose downsample is (x, y).
+                downsample = float(np.asarray(raw.get("downsample", np.nan)).reshape(-1)[0])
+                if about.get("patch_level") == 0:
+                    downsample = 1.0
+                size = about.get("patch_size")
+                known = {"patch_size": size, "name": path.stem}
+                if size and np.isfinite(downsample):
+                    known["patch_size_level0"] = round(size * downsample)
+                return coords, known
+    return None, {"name": path.stem}
