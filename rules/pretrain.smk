@@ -25,6 +25,7 @@ rule pretrain_mirror:
     params:
         settings=lambda w: PLAN.variants[w.variant],
         seed=SEED,
+        min_focus=CONFIG["embed"]["min_focus"],
         features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
         state=lambda w: (
             f"{RESULTS}/models/state/{w.cohort}_{w.encoder}_{w.scheme}_{w.variant}_{w.fold}"
@@ -44,6 +45,7 @@ rule encode_cohort:
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
         transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
+        features=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
     output:
         embeddings=f"{RESULTS}/embeddings/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.h5ad",
     log:
@@ -59,6 +61,7 @@ rule encode_cohort:
         gpu=gpus(1),
     params:
         features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
         code=code("encode_cohort"),
     message:

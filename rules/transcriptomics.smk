@@ -17,6 +17,12 @@ def expression_source(wildcards):
     return cohort["expression"]
 
 
+def wanted_patients(wildcards):
+    """The slide table, where only its patients' columns of a large matrix are needed."""
+    cohort = PLAN.cohort(wildcards.cohort)
+    return cohort["samples"] if cohort["samples"] and cohort["require"] == "both" else []
+
+
 FROM_FILES = PLAN.any_of(c for c in PLAN.cohorts if not PLAN.cohort(c)["joint"])
 POOLED = PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["joint"])
 
@@ -24,6 +30,7 @@ POOLED = PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["joint"])
 rule read_expression:
     input:
         expression=expression_file,
+        patients=wanted_patients,
     output:
         raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
     log:
@@ -50,7 +57,7 @@ rule normalize_expression:
     input:
         raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
     output:
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        expression=f"{RESULTS}/rna/{{cohort}}.h5ad",
     log:
         f"{RESULTS}/logs/normalize_expression/{{cohort}}.log",
     wildcard_constraints:
@@ -95,7 +102,7 @@ rule pool_expression:
 
 rule select_genes:
     input:
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        expression=f"{RESULTS}/rna/{{cohort}}.h5ad",
         patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
     output:
@@ -114,6 +121,7 @@ rule select_genes:
         runtime=lambda w, attempt: 60 * attempt,
     params:
         settings=CONFIG["rna"],
+        fold=lambda w: w.fold,
         seed=SEED,
         code=code("select_genes"),
     message:

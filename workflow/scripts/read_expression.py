@@ -44,7 +44,7 @@ if "snakemake" in globals():
             out=Path(snakemake.output[0]),  # noqa: F821
             cohort=snakemake.wildcards.get("cohort", ""),  # noqa: F821
             patients=snakemake.params.get("patients"),  # noqa: F821
-            samples=snakemake.input.get("patients"),  # noqa: F821
+            samples=snakemake.input.get("patients") or None,  # noqa: F821
         ),
         snakemake.log[0],  # noqa: F821
     )
