@@ -1,7 +1,5 @@
 """Apply the per-sample transforms to a cohort's expression."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ if "snakemake" in globals():
     run_step(
         lambda: main(
             raw=Path(snakemake.input.raw),  # noqa: F821
-            out=Path(snakemake.output.expression),  # noqa: F821
+            out=Path(snakemake.output.rna),  # noqa: F821
             settings=snakemake.params.settings,  # noqa: F821
         ),
         snakemake.log[0],  # noqa: F821

@@ -21,8 +21,8 @@ References
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.blas import dsymv
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 MAX_STEPS = 100
 
@@ -46,30 +46,39 @@ def solve(gram: np.ndarray, y: np.ndarray, C: float, start: np.ndarray | None = 
     ndarray, float64 (n,)
         beta: ``w = X' beta``, ``b = beta.sum()``.
     """
-    beta = np.zeros(len(y)) if start is None else start.copy()
-    f = dsymv(1.0, gram, beta, lower=1)
-    support = y * f < 1
-    if start is None or not support.any():
-        support = np.ones(len(y), dtype=bool)
-    objective = _objective(beta, f, y, C)
+    everyone = np.ones(len(y), dtype=bool)
+    # The guess says who the support vectors are; its values are not used, since with other features
+    # they are far from optimal while the set has hardly changed.
+    support = everyone if start is None or not start.any() else start != 0
+    beta, f, objective = np.zeros(len(y)), np.zeros(len(y)), C * len(y)
     for _ in range(MAX_STEPS):
-        at = np.flatnonzero(support)
-        system = gram[np.ix_(at, at)]
-        system[np.diag_indices_from(system)] += 0.5 / C
-        target = np.zeros(len(y))
-        target[at] = cho_solve(cho_factor(system, lower=True, overwrite_a=True, check_finite=False), y[at])
+        target = _stationary(gram, y, C, support)
         f_target = dsymv(1.0, gram, target, lower=1)
         now = y * f_target < 1
+        if np.array_equal(now, support):
+            return target
         reached = _objective(target, f_target, y, C)
-        if reached <= objective or np.array_equal(now, support):
+        if reached <= objective:
             beta, f, objective = target, f_target, reached
-            if np.array_equal(now, support):
-                break
         else:
             t = _line_search(beta, f, target - beta, f_target - f, y, C)
             beta, f = beta + t * (target - beta), f + t * (f_target - f)
             objective, now = _objective(beta, f, y, C), y * f < 1
-        support = now if now.any() else np.ones(len(y), dtype=bool)
+        support = now if now.any() else everyone
+    return beta
+
+
+def _stationary(gram: np.ndarray, y: np.ndarray, C: float, support: np.ndarray) -> np.ndarray:
+    """The minimum of P if ``support`` were the support vectors, (n,)."""
+    at = np.flatnonzero(support)
+    # The transpose is a view in C order: taking its rows, then its columns, keeps LAPACK's order.
+    system = gram.copy(order="F") if at.size == y.size else gram.T[at].take(at, axis=1).T
+    system[np.diag_indices_from(system)] += 0.5 / C
+    factor, info = dpotrf(system, lower=1, clean=0, overwrite_a=1)
+    if info != 0:
+        raise np.linalg.LinAlgError("the Gram matrix is not positive definite: the features hold values too large")
+    beta = np.zeros(y.size)
+    beta[at] = dpotrs(factor, y[at], lower=1)[0]
     return beta
 
 

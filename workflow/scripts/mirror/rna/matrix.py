@@ -24,14 +24,17 @@ def provenance(adata: AnnData) -> dict[str, Any]:
 
 
 def values_kind(adata: AnnData) -> str:
-    """What the numbers are, as the reader stated: counts, tpm, fpkm, log2, log1p or zscore.
+    """What the numbers were as read: counts, tpm, fpkm, log2, log1p or zscore; mixed for pooled cohorts.
 
     Raises
     ------
     InputError
         The provenance does not say.
     """
-    kind = provenance(adata).get("values")
+    note = provenance(adata)
+    kind = note.get("values", "mixed" if "pooled" in note else None)
+    if isinstance(kind, dict):  # the reader's report: the kind, and why
+        kind = kind.get("kind")
     if not isinstance(kind, str):
         raise InputError('the expression does not say what its values are (uns["mirror"], key "values")')
     return kind

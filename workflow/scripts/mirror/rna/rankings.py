@@ -104,7 +104,8 @@ def rank_rfecv(x: np.ndarray, y: np.ndarray, settings: SelectionSettings, seed: 
     """Recursive elimination with a linear SVM, the published recipe (:mod:`mirror.rna.rfecv`).
 
     The inner folds are stratified and shuffled by ``seed``: unshuffled, sorted barcodes would make
-    them folds by hospital.
+    them folds by hospital. Each inner fold centres the genes on its own training samples; the
+    published way does not, and takes the expression as it is.
     """
     folds = StratifiedKFold(settings.inner_folds, shuffle=True, random_state=seed)
     found = rfecv(
@@ -114,6 +115,7 @@ def rank_rfecv(x: np.ndarray, y: np.ndarray, settings: SelectionSettings, seed: 
         step=settings.step,
         C=settings.C,
         min_features=settings.min_genes,
+        center=settings.method == "rfecv",
         jobs=jobs,
     )
     curve = pd.DataFrame({"n_genes": found.n_features, "accuracy": found.scores.mean(axis=0)})

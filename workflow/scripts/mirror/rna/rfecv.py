@@ -8,6 +8,12 @@ an n x n matrix of inner products, which the features dropped in a round change 
 folds and the run on all samples advance together, so that a round reads the features once, to
 turn every solution into weights and into decisions on the held-out samples.
 
+With ``center=True`` the result is that of the pipeline ``StandardScaler(with_std=False)``,
+``LinearSVC`` in each inner fold: centring is a projection of the Gram matrix. It matters where
+all samples were centred together beforehand, as standardising does: the held-out samples' mean is
+then minus the training samples' mean, the regularised intercept gives way to that direction when
+features abound, and held-out accuracy falls below chance.
+
 References
 ----------
 .. [1] Guyon, Weston, Barnhill, Vapnik, Gene selection for cancer classification using support
@@ -22,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import dsymv, dsyrk
 from threadpoolctl import threadpool_limits
 
 from mirror.rna.linear_svm import solve
@@ -71,7 +77,7 @@ class _Run:
     test: np.ndarray
     targets: np.ndarray  # (problems, n_train), -1 or 1
     classes: np.ndarray  # codes of the classes in train
-    gram: np.ndarray
+    gram: np.ndarray  # X X' over the features alive, lower triangle
     alive: np.ndarray
     dropped_at: np.ndarray
     beta: list[np.ndarray | None] = field(default_factory=list)
@@ -85,6 +91,7 @@ def rfecv(
     step: float = 0.05,
     C: float = 1.0,
     min_features: int = 1,
+    center: bool = False,
     jobs: int | None = None,
 ) -> Elimination:
     """Eliminate features.
@@ -104,6 +111,8 @@ def rfecv(
         Weight of the SVM's loss.
     min_features : int
         Fewest features considered.
+    center : bool
+        Centre the features on each split's training samples.
     jobs : int, optional
         Threads, one BLAS thread each; by default the processors this process may use. The result
         does not depend on it.
@@ -137,8 +146,8 @@ def rfecv(
         sizes, scores, importances = [], [], []
         remaining = n_total
         while True:
-            betas = _solve_all(runs, C, pool)
-            weights, decisions = _weights_and_decisions(features, runs, betas, pool)
+            betas = _solve_all(runs, C, center, pool)
+            weights, decisions = _weights_and_decisions(features, runs, betas, center, pool)
             sizes.append(remaining)
             scores.append([_accuracy(run, decisions[k], codes) for k, run in enumerate(runs[:-1])])
             importances.append(weights[-1])
@@ -167,12 +176,12 @@ def rfecv(
 
 
 def _first_gram(features: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
-    """``X X' + 1`` over all features and samples, lower triangle."""
+    """``X X'`` over all features and samples, lower triangle."""
 
     def part(rows: np.ndarray) -> np.ndarray:
         return _add_products(np.zeros((features.shape[1],) * 2, order="F"), features, rows, None, 1.0)
 
-    total = np.ones((features.shape[1],) * 2, order="F")
+    total = np.zeros((features.shape[1],) * 2, order="F")
     for piece in pool.map(part, np.array_split(np.arange(features.shape[0]), PARTS)):
         total += piece
     return total
@@ -209,20 +218,24 @@ def _start(train: np.ndarray, test: np.ndarray, codes: np.ndarray, whole: np.nda
     )
 
 
-def _solve_all(runs: Sequence[_Run], C: float, pool: ThreadPoolExecutor) -> list[np.ndarray]:
+def _solve_all(runs: Sequence[_Run], C: float, center: bool, pool: ThreadPoolExecutor) -> list[np.ndarray]:
     """Solutions of each run's one-vs-rest problems, (problems, n_train) each; kept as the next round's start."""
 
-    def one(run: _Run, k: int) -> np.ndarray:
-        return solve(run.gram, run.targets[k], C, run.beta[k])
+    def one(run: _Run) -> list[np.ndarray]:
+        gram = run.gram + 1.0
+        if center:
+            n = len(gram)
+            means = dsymv(1.0 / n, run.gram, np.ones(n), lower=1)
+            gram -= means[:, None] + (means - means.mean())
+        return [solve(gram, targets, C, start) for targets, start in zip(run.targets, run.beta, strict=True)]
 
-    pending = [[pool.submit(one, run, k) for k in range(len(run.targets))] for run in runs]
-    for run, jobs in zip(runs, pending, strict=True):
-        run.beta = [job.result() for job in jobs]
+    for run, beta in zip(runs, pool.map(one, runs), strict=True):
+        run.beta = beta
     return [np.stack(run.beta) for run in runs]
 
 
 def _weights_and_decisions(
-    features: np.ndarray, runs: Sequence[_Run], betas: Sequence[np.ndarray], pool: ThreadPoolExecutor
+    features: np.ndarray, runs: Sequence[_Run], betas: Sequence[np.ndarray], center: bool, pool: ThreadPoolExecutor
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """One reading of the features for all runs.
 
@@ -234,9 +247,11 @@ def _weights_and_decisions(
     decisions : list of ndarray, float64 (problems, n_test)
     """
     owner = np.repeat(np.arange(len(runs)), [len(beta) for beta in betas])
-    mix = np.zeros((features.shape[1], len(owner)))
+    mix, intercept = np.zeros((features.shape[1], len(owner))), np.zeros(len(owner))
     for column, (k, problem) in enumerate((k, p) for k, beta in enumerate(betas) for p in range(len(beta))):
-        mix[runs[k].train, column] = betas[k][problem]
+        beta = betas[k][problem]
+        intercept[column] = beta.sum()
+        mix[runs[k].train, column] = beta - beta.mean() if center else beta
     alive = np.stack([run.alive for run in runs])
     rows = np.flatnonzero(alive.any(axis=0))
     importance = np.zeros((len(runs), features.shape[0]), dtype=np.float32)
@@ -254,7 +269,9 @@ def _weights_and_decisions(
     decision = np.zeros_like(mix)
     for piece in pool.map(block, range(0, len(rows), BLOCK)):
         decision += piece
-    decision += mix.sum(axis=0)
+    if center:
+        intercept -= [decision[runs[k].train, column].mean() for column, k in enumerate(owner)]
+    decision += intercept
     return importance, [decision[run.test][:, owner == k].T for k, run in enumerate(runs)]
 
 
@@ -276,6 +293,6 @@ def _eliminate(features: np.ndarray, run: _Run, importance: np.ndarray, count: i
     samples = None if len(run.train) == features.shape[1] else run.train
     kept = np.flatnonzero(run.alive)
     if len(kept) < len(gone):  # cheaper afresh, and free of what subtracting has rounded away
-        run.gram = _add_products(np.ones_like(run.gram, order="F"), features, kept, samples, 1.0)
+        run.gram = _add_products(np.zeros_like(run.gram, order="F"), features, kept, samples, 1.0)
     else:
         run.gram = _add_products(run.gram, features, gone, samples, -1.0)

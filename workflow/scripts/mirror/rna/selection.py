@@ -15,7 +15,7 @@ from mirror.config.rna import RnaSettings, SelectionSettings
 from mirror.io.atomic import write_text, write_tsv
 from mirror.io.errors import InputError
 from mirror.rna.gene_lists import match_genes, read_gene_list
-from mirror.rna.matrix import CHUNK, dense, provenance, row_numbers, values_kind
+from mirror.rna.matrix import CHUNK, dense, row_numbers, values_kind
 from mirror.rna.normalize import LINEAR
 from mirror.rna.rankings import RANKERS, Ranking
 from mirror.rna.transform import fit_transform, with_expression
@@ -207,7 +207,7 @@ def _ranking(
     if method == "all":
         return everything
     if method == "hvg":
-        kind = provenance(adata)["values"]
+        kind = values_kind(adata)
         if kind == "zscore" or settings.batch == "rank":
             raise InputError(
                 "highly variable genes need expression levels, and these are z-scores or ranks",
@@ -227,6 +227,6 @@ def _ranking(
         return everything
     used = [patient for patient, value in zip(train, y, strict=True) if not pd.isna(value) and str(value) in enough]
     genes = [str(gene) for gene in adata.var_names[candidates]]
-    bare = settings.model_copy(update={"pathways": None})
+    bare = settings.model_copy(update={"pathways": None, "standardize": settings.standardize and method != "published"})
     x = fit_transform(adata, train, genes, bare).apply(adata, used)
     return RANKERS[method](x, labels.reindex(used).astype(str).to_numpy(), settings.selection, seed, jobs)
