@@ -17,7 +17,7 @@ _BARCODE = re.compile(
     rf"(?:{_SEP}(?P<portion>\d{{2}})(?P<analyte>[A-Z])?"
     rf"(?:{_SEP}(?:(?P<slide>(?:DX|TS|BS|MS)[A-Z0-9]{{0,2}})|(?P<plate>[A-Z0-9]{{4}})(?:{_SEP}(?P<center>\d{{2}}))?))?"
     rf")?)?(?![A-Z0-9])",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 SAMPLE_TYPES: dict[str, str] = {
