@@ -1,0 +1,67 @@
+"""What methods, metrics and modalities are called in tables and figures, and in which order they stand."""
+
+from __future__ import annotations
+
+METHODS = {
+    "clinical_cox": "Clinical Cox",
+    "rna_logistic": "RNA logistic regression",
+    "rna_cox": "RNA elastic-net Cox",
+    "rna_rsf": "RNA random survival forest",
+    "rna_mlp": "RNA MLP",
+    "slide_mean": "Mean pooling",
+    "slide_max": "Max pooling",
+    "abmil": "ABMIL",
+    "transmil": "TransMIL",
+    "late_fusion": "Late fusion",
+    "concat": "Concatenation",
+    "align": "Alignment only",
+    "tangle": "TANGLE-style",
+    "mirror": "MIRROR",
+    "mirror_plus": "MIRROR+",
+    "ceiling": "True factors (ceiling)",
+}
+METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "kappa": "Cohen's kappa",
+    "ece": "Calibration error",
+    "brier": "Brier score",
+    "c_index": "C-index",
+    "c_index_uno": "Uno's C",
+    "auc_mean": "Mean time-dependent AUC",
+    "ibs": "Integrated Brier score",
+    "logrank_p": "Log-rank p",
+    "recall_at_1": "Recall@1",
+    "recall_at_5": "Recall@5",
+    "recall_at_10": "Recall@10",
+    "median_rank": "Median rank",
+}
+MODALITIES = {
+    "wsi": "slide",
+    "rna": "RNA",
+    "fused": "slide + RNA",
+    "clinical": "clinical",
+    "wsi_to_rna": "slide to RNA",
+    "rna_to_wsi": "RNA to slide",
+}
+HEADS = {"discrete": "discrete-time", "cox": "Cox", "inner_product": ""}
+LOWER_IS_BETTER = {"ece", "brier", "ibs", "logrank_p", "median_rank"}
+
+
+def method_name(method: str) -> str:
+    """A method's name; a variant of the user's own keeps the name that the user gave it."""
+    return METHODS.get(method, method.replace("_", " "))
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
+def method_order(method: str) -> tuple[int, str]:
+    """A sort key: baselines first, then alignment, then MIRROR and its variants."""
+    known = list(METHODS)
+    return (known.index(method) if method in known else known.index("tangle"), method)
