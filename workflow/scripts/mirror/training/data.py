@@ -272,7 +272,8 @@ def load_paired(
                 remedy="delete it and let the workflow fit it again",
             )
         adata = anndata.read_h5ad(expression)
-        names = [p for p in people.index if p in set(adata.obs_names)]
+        measured = set(adata.obs_names)
+        names = [p for p in people.index if p in measured]
         rna = np.asarray(fitted.apply(adata, names), dtype=np.float32)
         genes = list(fitted.genes)
     return PairedData(people, owned, bags, rna, names, genes)
