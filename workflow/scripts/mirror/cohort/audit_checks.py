@@ -169,14 +169,15 @@ def same_vectors(x: np.ndarray, tolerance: float) -> list[list[int]]:
     list of list of int
         Row numbers of each group of two or more.
     """
-    x = np.nan_to_num(np.asarray(x, dtype=np.float64), nan=0.0)
-    x = np.sign(x) * np.log1p(np.abs(x))
+    # Single precision holds 7 digits, the tolerance asks for 3, and a cohort's expression is large.
+    x = np.nan_to_num(np.asarray(x, dtype=np.float32), nan=0.0)
+    x = np.copysign(np.log1p(np.abs(x)), x)
     exact: dict[bytes, list[int]] = {}
     for row, values in enumerate(x):
         exact.setdefault(hashlib.blake2b((values + 0.0).tobytes(), digest_size=16).digest(), []).append(row)
     groups = list(exact.values())
     first = [rows[0] for rows in groups]
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (x.shape[1], _PROJECTIONS))
+    signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (x.shape[1], _PROJECTIONS))
     means = x[first] @ signs / max(x.shape[1], 1)
     parent = list(range(len(groups)))
 
@@ -186,8 +187,8 @@ def same_vectors(x: np.ndarray, tolerance: float) -> list[list[int]]:
         return i
 
     # The slack covers rounding in the projections.
-    for i, j in cKDTree(means).query_pairs(tolerance * 1.001 + 1e-9, p=np.inf):
-        if np.abs(x[first[i]] - x[first[j]]).max() <= tolerance:
+    for i, j in cKDTree(means).query_pairs(tolerance * 1.01, p=np.inf):
+        if np.abs(x[first[i]] - x[first[j]]).max() <= tolerance * 1.001:
             parent[root(j)] = root(i)
     merged: dict[int, list[int]] = {}
     for i, rows in enumerate(groups):
