@@ -120,7 +120,7 @@ def test_missing_empty_and_foreign_files_are_named(files: dict[str, Path], tmp_p
     with pytest.raises(InputError, match=r"gone\.h5.*slide gone.*missing \(and those of 1 more"):
         BagSource({**files, "gone": tmp_path / "gone.h5", "gone2": tmp_path / "gone2.h5"})
     write_features(tmp_path / "empty.h5", np.zeros((0, 12)), np.zeros((0, 2), int), encoder="toy")
-    with pytest.raises(InputError, match="slide empty.*no tiles"):
+    with pytest.raises(InputError, match=r"slide empty.*no tiles"):
         BagSource({**files, "empty": tmp_path / "empty.h5"}).bag("empty", 3, 0, 0)
     write_features(tmp_path / "wide.h5", np.zeros((4, 13)), np.zeros((4, 2), int), encoder="toy")
     with pytest.raises(InputError, match="13 wide, where the other slides have 12"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_schedule() -> None:
     train_settings = settings(train={"lr": 1.0, "schedule": "cosine", "warmup_epochs": 1.0}).train
     rates = [learning_rate(u, 40, 4, train_settings) for u in range(40)]
     assert rates[:4] == [0.2, 0.4, 0.6, 0.8] and rates[4] == 1.0
-    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False)) and rates[-1] < 0.01
+    assert all(a > b for a, b in pairwise(rates[4:])) and rates[-1] < 0.01
     constant = settings(train={"lr": 1.0}).train
     assert {learning_rate(u, 40, 4, constant) for u in range(40)} == {1.0}
 
