@@ -1,6 +1,5 @@
 """Turn tiles into patch features with one encoder, one shard of slides a job."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def main(
     row = EncoderRow.model_validate(encoder_row)
     table = pd.read_csv(tiled, sep="\t", dtype={"slide_id": str, "message": str}, keep_default_na=False)
     torch.set_num_threads(threads)
-    with lock_gpu() if wanted.device != "cpu" else nullcontext():
+    with lock_gpu(wanted=wanted.device != "cpu"):
         encoder = TileEncoder.load(row, wanted)
         write_tsv(status, embed_shard(slides, table, folder, encoder, wanted, threads))
 
