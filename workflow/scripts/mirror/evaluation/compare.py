@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from .statistics import Difference, corrected_resampled_t, delong, holm, paired_
 
 SIDE = ["method", "modality", "head", "protocol"]
 TABLE = ["cohort", "encoder", "scheme", "task", "table"]
+NO_ENCODER = "none"
 COMPARISON_COLUMNS = [
     *TABLE,
     "metric",
@@ -78,7 +79,7 @@ def _over_folds(a: Entry, b: Entry, metric: str, level: float) -> Difference | N
     return corrected_resampled_t(gaps, a.test_share, level)
 
 
-def _row(a: Entry, b: Entry, metric: str, test: str, found: Difference, ranks: tuple[int, int]) -> dict:
+def _row(a: Entry, b: Entry, metric: str, test: str, found: Difference) -> dict:
     return {
         **{name: a.keys.get(name) for name in TABLE[:-1]},
         "table": table_of(a.keys["protocol"]),
@@ -92,8 +93,6 @@ def _row(a: Entry, b: Entry, metric: str, test: str, found: Difference, ranks: t
         "ci_low": found.low,
         "ci_high": found.high,
         "p": found.p,
-        "rank_a": ranks[0],
-        "rank_b": ranks[1],
         "n": a.n,
         "events": a.events,
     }
@@ -121,11 +120,15 @@ def compare_entries(task: str, entries: list[Entry], level: float) -> pd.DataFra
     DataFrame
         `COMPARISON_COLUMNS`.
     """
-    tables: dict[tuple, list[Entry]] = {}
-    for entry in entries:
-        tables.setdefault((entry.keys["encoder"], table_of(entry.keys["protocol"])), []).append(entry)
+    # Methods that read no patch features (encoder "none") stand in the table of every encoder.
+    encoders = sorted({entry.keys["encoder"] for entry in entries} - {NO_ENCODER}) or [NO_ENCODER]
     parts = []
-    for members in tables.values():
+    for encoder, table in product(encoders, sorted({table_of(entry.keys["protocol"]) for entry in entries})):
+        members = [
+            entry
+            for entry in entries
+            if entry.keys["encoder"] in (encoder, NO_ENCODER) and table_of(entry.keys["protocol"]) == table
+        ]
         rows: list[dict] = []
         for metric in sorted({name for entry in members for name in entry.pooled} - {"logrank_p"}):
             sign = 1 if metric in LOWER_IS_BETTER else -1
@@ -140,7 +143,8 @@ def compare_entries(task: str, entries: list[Entry], level: float) -> pd.DataFra
                     "corrected_t": _over_folds(a, b, metric, level),
                     "delong": _delong(a, b, level) if metric == "auroc" and task == "subtyping" else None,
                 }
-                rows += [_row(a, b, metric, test, d, (i + 1, j + 1)) for test, d in tests.items() if d is not None]
+                shared = {"encoder": encoder, "rank_a": i + 1, "rank_b": j + 1}
+                rows += [{**_row(a, b, metric, test, d), **shared} for test, d in tests.items() if d is not None]
         if rows:
             parts.append(pd.DataFrame(rows))
     if not parts:

@@ -23,6 +23,8 @@ from .survival_metrics import Censoring, FoldRisks, logrank_p, survival_metrics
 log = logging.getLogger(__name__)
 
 POOLED = "pooled"
+COLUMN = "_column"
+"""Place of a row's patient in the bootstrap weights."""
 METRIC_COLUMNS = [
     *("cohort", "encoder", "scheme", "method", "task", "protocol", "modality", "head", "seed", "repeat", "fold"),
     *("draw", "metric", "value", "ci_low", "ci_high", "n", "events"),
@@ -56,7 +58,6 @@ class MetricTables:
 class _Context:
     """What the groups of one cohort and scheme share."""
 
-    patients: dict[str, int]
     weights: np.ndarray
     censoring: dict[tuple[int, int], Censoring]
     test_share: float
@@ -65,16 +66,13 @@ class _Context:
     rows: list[dict] = field(default_factory=list)
     notes: list[dict] = field(default_factory=list)
 
-    def columns(self, part: pd.DataFrame) -> np.ndarray:
-        return part["patient_id"].map(self.patients).to_numpy()
-
 
 def _prepare(
     part: pd.DataFrame, patients: pd.DataFrame | None, splits: pd.DataFrame | None, settings: EvaluationSettings
 ) -> _Context:
-    known = sorted(set(part["patient_id"]))
+    known = int(part[COLUMN].max()) + 1
     seed = int(part["seed"].min())
-    weights = bootstrap_weights(len(known), settings.statistics.bootstrap, seed)
+    weights = bootstrap_weights(known, settings.statistics.bootstrap, seed)
     censoring, shares, everyone = {}, [], None
     if "time_days" in part:
         rows = part.drop_duplicates("patient_id")
@@ -89,7 +87,7 @@ def _prepare(
                 if len(train):
                     censoring[repeat, fold] = Censoring.fit(train["time_days"].to_numpy(float), train["event"])
     share = float(np.mean(shares)) if shares else 0.25
-    return _Context({p: i for i, p in enumerate(known)}, weights, censoring, share, settings, everyone)
+    return _Context(weights, censoring, share, settings, everyone)
 
 
 def _score(task: str, part: pd.DataFrame, weights: np.ndarray, context: _Context):
@@ -101,7 +99,7 @@ def _score(task: str, part: pd.DataFrame, weights: np.ndarray, context: _Context
             censoring = context.censoring.get((repeat, fold), context.everyone)
             folds.append(
                 FoldRisks(
-                    context.columns(rows),
+                    rows[COLUMN].to_numpy(),
                     rows["time_days"].to_numpy(float),
                     rows["event"].to_numpy(int),
                     rows["risk"].to_numpy(float),
@@ -111,7 +109,7 @@ def _score(task: str, part: pd.DataFrame, weights: np.ndarray, context: _Context
                 )
             )
         return survival_metrics(folds, weights, context.settings.survival.horizons_days)
-    w = weights[:, context.columns(part)].astype(np.float64)
+    w = weights[:, part[COLUMN].to_numpy()].astype(np.float64)
     if task == "retrieval":
         return retrieval_metrics(part["rank"].to_numpy(float), w), {}
     truth, p, names = align_classes(part["y_true"].to_numpy(str), list(part["classes"]), list(part["probabilities"]))
@@ -213,6 +211,7 @@ def score_predictions(
     for task, frame in predictions.items():
         # The weights are drawn once a cohort, scheme and task: resample r is the same patients for every method.
         for scheme, part in frame.groupby(SCHEME, sort=True):
+            part = part.assign(**{COLUMN: pd.factorize(part["patient_id"], sort=True)[0]})
             context = _prepare(part, patients.get(scheme[0]), splits.get(scheme), settings)
             entries = []
             for key, group in part.groupby(KEYS, sort=True):

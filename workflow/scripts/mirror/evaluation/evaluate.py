@@ -16,7 +16,7 @@ from ..io.errors import InputError
 from .fewshot import draw_shots, survival_groups
 from .folds import Fold, check_membership, iterate_folds, load_fold, parse_fold, usable
 from .predictions import empty, sha256_file, subtyping_rows, survival_rows
-from .probe import fit_logistic
+from .probe import PLAIN, Scaling, fit_logistic
 from .survival import TooFewEvents, fit_survival
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def fit_task(
     table_test: pd.DataFrame,
     settings: EvaluationSettings,
     seed: int,
-    clip: float | None = None,
+    scaling: Scaling = PLAIN,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Fit one linear head on one fold and predict its test patients.
 
@@ -73,7 +73,7 @@ def fit_task(
     x, x_test : ndarray, shapes (n, D), (m, D)
     table, table_test : pandas.DataFrame
         Rows of the patients table, in the order of ``x`` and ``x_test``.
-    settings, seed, clip
+    settings, seed, scaling
         See `fit_logistic` and `fit_survival`.
 
     Returns
@@ -84,11 +84,11 @@ def fit_task(
     """
     if task == "subtyping":
         truth = table["label"].to_numpy(str)
-        classes, p = fit_logistic(x, truth, x_test, settings.probe, seed, clip)
+        classes, p = fit_logistic(x, truth, x_test, settings.probe, seed, scaling)
         notes = ["training patients are of one class"] if len(classes) == 1 else []
         return subtyping_rows(table_test.index, table_test["label"].to_numpy(str), classes, p), notes
     time, event = table["time_days"].to_numpy(float), table["event"].to_numpy(float).astype(int)
-    found, notes = fit_survival(x, time, event, x_test, head, settings.survival, settings.probe, seed, clip)
+    found, notes = fit_survival(x, time, event, x_test, head, settings.survival, settings.probe, seed, scaling)
     rows = survival_rows(
         table_test.index,
         table_test["time_days"].to_numpy(float),

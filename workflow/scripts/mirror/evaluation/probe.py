@@ -18,6 +18,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """How features are standardised.
+
+    Attributes
+    ----------
+    clip : float or None
+        Bound of standardised features (for expression, whose outliers own a mean).
+    weights : ndarray (D,) or None
+        Factors of the standardised features: a larger one is penalised less.
+    """
+
+    clip: float | None = None
+    weights: np.ndarray | None = None
+
+
+PLAIN = Scaling()
+
+
+@dataclass(frozen=True)
 class Standardiser:
     """Mean and scale of the training patients, and a rotation onto the space they span.
 
@@ -29,27 +48,29 @@ class Standardiser:
     mean: np.ndarray
     scale: np.ndarray
     rotation: np.ndarray | None
-    clip: float | None = None
+    how: Scaling = PLAIN
 
     @classmethod
-    def fit(cls, x: np.ndarray, clip: float | None = None, rotate: bool = True) -> Standardiser:
-        """Fit on training rows ``x``, float (n, D). ``clip`` bounds standardised values."""
+    def fit(cls, x: np.ndarray, how: Scaling = PLAIN, rotate: bool = True) -> Standardiser:
+        """Fit on training rows ``x``, float (n, D)."""
         x = np.asarray(x, dtype=np.float64)
         mean, scale = x.mean(axis=0), x.std(axis=0)
         # Columns that are constant but for rounding must not be blown up to unit variance.
         scale = np.where(scale > 1e-7 * np.maximum(1.0, np.abs(mean)), scale, np.inf)
-        fitted = cls(mean, scale, None, clip)
+        fitted = cls(mean, scale, None, how)
         if rotate and x.shape[1] > x.shape[0]:
             _, values, right = np.linalg.svd(fitted(x), full_matrices=False)
             rank = max(1, int((values > 1e-10 * max(values[0], 1e-300)).sum()))
-            fitted = cls(mean, scale, right[:rank].T, clip)
+            fitted = cls(mean, scale, right[:rank].T, how)
         return fitted
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Standardised (and rotated) rows, float64."""
         z = (np.asarray(x, dtype=np.float64) - self.mean) / self.scale
-        if self.clip is not None:
-            z = np.clip(z, -self.clip, self.clip)
+        if self.how.clip is not None:
+            z = np.clip(z, -self.how.clip, self.how.clip)
+        if self.how.weights is not None:
+            z = z * self.how.weights
         return z if self.rotation is None else z @ self.rotation
 
 
@@ -68,8 +89,8 @@ def inner_folds(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndar
     return list(splitter.split(np.zeros(len(labels)), labels))
 
 
-def _logistic(x: np.ndarray, y: np.ndarray, C: float) -> LogisticRegression:
-    model = LogisticRegression(C=C, max_iter=2000, tol=1e-6)
+def _logistic(x: np.ndarray, y: np.ndarray, C: float, tol: float = 1e-6) -> LogisticRegression:
+    model = LogisticRegression(C=C, max_iter=2000, tol=tol)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
@@ -83,7 +104,8 @@ def choose_c(x: np.ndarray, y: np.ndarray, settings: ProbeSettings, seed: int) -
     """The penalty with the least log loss over inner folds of the training patients.
 
     Without inner folds (a class with one member) the strongest penalty is taken: it can
-    overfit least. Standardisation is repeated inside each inner fold.
+    overfit least. ``x`` comes standardised (over all training patients) and possibly rotated,
+    and is not standardised again: that would whiten rotated coordinates.
     """
     grid = sorted(settings.C)
     splits = inner_folds(y, settings.inner_folds, seed)
@@ -91,11 +113,9 @@ def choose_c(x: np.ndarray, y: np.ndarray, settings: ProbeSettings, seed: int) -
         return grid[0]
     losses = np.zeros((len(splits), len(grid)))
     for row, (train, test) in enumerate(splits):
-        scaler = Standardiser.fit(x[train], rotate=False)
-        a, b = scaler(x[train]), scaler(x[test])
         for column, C in enumerate(grid):
-            model = _logistic(a, y[train], C)
-            p = model.predict_proba(b)
+            model = _logistic(x[train], y[train], C, tol=1e-3)
+            p = model.predict_proba(x[test])
             position = {name: k for k, name in enumerate(model.classes_)}
             truth = p[np.arange(len(test)), [position[name] for name in y[test]]]
             losses[row, column] = -np.log(np.clip(truth, 1e-12, None)).mean()
@@ -108,7 +128,7 @@ def fit_logistic(
     x_test: np.ndarray,
     settings: ProbeSettings,
     seed: int,
-    clip: float | None = None,
+    scaling: Scaling = PLAIN,
 ) -> tuple[list[str], np.ndarray]:
     """Multinomial logistic regression, penalty chosen inside the training patients.
 
@@ -120,8 +140,7 @@ def fit_logistic(
     settings : ProbeSettings
     seed : int
         Seed of the inner folds (lbfgs), or of weights and batches (adam).
-    clip : float, optional
-        Bound of standardised features (for expression).
+    scaling : Scaling
 
     Returns
     -------
@@ -134,7 +153,7 @@ def fit_logistic(
         return classes, np.ones((len(x_test), 1))
     if settings.solver == "adam":
         return classes, _adam_classes(x, y, x_test, classes, settings, seed)
-    scaler = Standardiser.fit(x, clip=clip)
+    scaler = Standardiser.fit(x, scaling)
     a, b = scaler(x), scaler(x_test)
     model = _logistic(a, y, choose_c(a, y, settings, seed))
     return [str(name) for name in model.classes_], model.predict_proba(b)

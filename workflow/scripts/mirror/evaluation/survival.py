@@ -19,11 +19,13 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from ..config.evaluation import ProbeSettings, SurvivalSettings
-from .probe import Standardiser, adam_linear, inner_folds
+from .probe import PLAIN, Scaling, Standardiser, adam_linear, inner_folds
 
 log = logging.getLogger(__name__)
 GRID_POINTS = 32
 CLAMP = 1e-7
+INNER_TOL = 1e-3
+"""Gradient at which fits that only choose a penalty stop."""
 
 
 class TooFewEvents(ValueError):
@@ -107,7 +109,9 @@ def nll_discrete(logits: np.ndarray, bins: np.ndarray, event: np.ndarray, alpha:
     return float(((1 - alpha) * (died + censored) + alpha * died).mean())
 
 
-def fit_hazards(x: np.ndarray, bins: np.ndarray, event: np.ndarray, n_bins: int, C: float) -> np.ndarray:
+def fit_hazards(
+    x: np.ndarray, bins: np.ndarray, event: np.ndarray, n_bins: int, C: float, tol: float = 1e-6
+) -> np.ndarray:
     """L2-penalised discrete-time hazards, one linear output a bin (the published head).
 
     The likelihood is that of a logistic regression over the (patient, bin) pairs at risk.
@@ -133,7 +137,7 @@ def fit_hazards(x: np.ndarray, bins: np.ndarray, event: np.ndarray, n_bins: int,
         gradient[:-1] += w[:-1] / C
         return loss + 0.5 * (w[:-1] ** 2).sum() / C, gradient.ravel()
 
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": 1e-6})
+    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": tol})
     return found.x.reshape(start.shape)
 
 
@@ -161,7 +165,7 @@ def cox_loss(eta: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[floa
     return float(value), gradient
 
 
-def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray, C: float) -> np.ndarray:
+def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray, C: float, tol: float = 1e-6) -> np.ndarray:
     """Ridge Cox by L-BFGS: minimises the Breslow loss + |w|^2 / (2 C). Returns w, shape (D,)."""
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
@@ -169,7 +173,7 @@ def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray, C: float) -> np.
         return value + 0.5 * (w @ w) / C, x.T @ slope + w / C
 
     start = np.zeros(x.shape[1])
-    return minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": 1e-6}).x
+    return minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": tol}).x
 
 
 def breslow(eta: np.ndarray, time: np.ndarray, event: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -186,7 +190,7 @@ def time_grid(time: np.ndarray, points: int = GRID_POINTS) -> np.ndarray:
     return np.unique(np.quantile(time, np.linspace(0, 1, points)))
 
 
-def _curve_from_hazards(h: np.ndarray, edges: np.ndarray, end: float, at: np.ndarray) -> np.ndarray:
+def curve_from_hazards(h: np.ndarray, edges: np.ndarray, end: float, at: np.ndarray) -> np.ndarray:
     """Survival curves from hazards per bin, linear between the bins' edges."""
     stop = np.maximum(end, (edges[-1] if len(edges) else 0.0) * (1 + 1e-9) + 1e-9)
     knots = np.r_[0.0, edges, stop]
@@ -201,9 +205,7 @@ def _choose(x, strata, fit_score, grid, folds, seed) -> float:
         return grid[0]
     score = np.zeros(len(grid))
     for train, test in splits:
-        scaler = Standardiser.fit(x[train], rotate=False)
-        a, b = scaler(x[train]), scaler(x[test])
-        score += [fit_score(a, b, train, test, C) for C in grid]
+        score += [fit_score(x[train], x[test], train, test, C) for C in grid]
     return float(grid[int(score.argmin())])
 
 
@@ -216,7 +218,7 @@ def fit_survival(
     settings: SurvivalSettings,
     probe: ProbeSettings,
     seed: int,
-    clip: float | None = None,
+    scaling: Scaling = PLAIN,
 ) -> tuple[SurvivalPrediction, list[str]]:
     """Fit a survival head on training patients and predict test patients.
 
@@ -228,8 +230,7 @@ def fit_survival(
     head : {"discrete", "cox"}
     settings, probe : SurvivalSettings, ProbeSettings
     seed : int
-    clip : float, optional
-        Bound of standardised features (for expression).
+    scaling : Scaling
 
     Returns
     -------
@@ -254,12 +255,12 @@ def fit_survival(
     published = head == "discrete" and probe.solver == "adam"
     at = time_grid(time)
     if not published:
-        scaler = Standardiser.fit(x, clip=clip)
+        scaler = Standardiser.fit(x, scaling)
         x, x_test = scaler(x), scaler(x_test)
     if head == "cox":
 
         def held_out(a, b, train, test, C):  # Verweij and van Houwelingen's cross-validated likelihood
-            w = fit_cox(a, time[train], event[train], C)
+            w = fit_cox(a, time[train], event[train], C, INNER_TOL)
             both = np.r_[train, test]
             eta = np.r_[a @ w, b @ w]
             return cox_loss(eta, time[both], event[both])[0] - cox_loss(a @ w, time[train], event[train])[0]
@@ -279,7 +280,7 @@ def fit_survival(
     else:
 
         def held_out(a, b, train, test, C):
-            w = fit_hazards(a, bins[train], event[train], n_bins, C)
+            w = fit_hazards(a, bins[train], event[train], n_bins, C, INNER_TOL)
             return nll_discrete(b @ w[:-1] + w[-1], bins[test], event[test]) * len(test)
 
         strata = bins * 2 + event if np.unique(bins * 2 + event, return_counts=True)[1].min() > 1 else event
@@ -287,7 +288,7 @@ def fit_survival(
         logits, logits_test = x @ w[:-1] + w[-1], x_test @ w[:-1] + w[-1]
     h, h_test = expit(logits), expit(logits_test)
     risk, risk_test = (-np.cumprod(1 - v, axis=1).sum(axis=1) for v in (h, h_test))
-    curve = _curve_from_hazards(h_test, edges, float(time.max()), at)
+    curve = curve_from_hazards(h_test, edges, float(time.max()), at)
     return SurvivalPrediction(risk_test, float(np.median(risk)), at, curve), notes
 
 

@@ -1,0 +1,83 @@
+"""Rule evaluate_baseline: one baseline, one task, all folds of a scheme -> predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mirror.config.evaluation import EvaluationSettings
+from mirror.evaluation.baselines import find_baseline
+from mirror.evaluation.baselines._data import Slides
+from mirror.evaluation.evaluate import Names
+from mirror.evaluation.folds import read_patients, read_splits
+from mirror.evaluation.predictions import write_predictions
+from mirror.evaluation.supervised import evaluate_baseline, read_expression
+
+
+def main(
+    baseline: str,
+    task: str,
+    patients: Path,
+    splits: Path,
+    slides: Path,
+    features: Path | None,
+    rna: Path | None,
+    transforms: list[Path],
+    settings: dict[str, Any],
+    names: dict[str, str],
+    seed: int,
+    out: Path,
+) -> None:
+    """Train and test the baseline in every fold and write its predictions.
+
+    ``features`` is the folder of ``{slide_id}.h5``; ``rna`` and ``transforms`` are the cohort's
+    expression and each fold's transform; None or empty where the cohort has none.
+    """
+    modality = find_baseline(baseline).modality
+    sources: list[Path] = [patients, splits]
+    bags = genes = None
+    if features and modality in ("wsi", "fused"):
+        table = pd.read_csv(slides, sep="\t", dtype={"slide_id": str, "patient_id": str})
+        bags = Slides(table, features)
+        sources.append(slides)
+    if rna and modality in ("rna", "fused"):
+        genes = read_expression(rna, transforms)
+        sources += [rna, *transforms]
+    result = evaluate_baseline(
+        baseline,
+        read_patients(patients),
+        read_splits(splits),
+        task,
+        Names(**names),
+        EvaluationSettings(**settings),
+        seed,
+        bags,
+        genes,
+        sources,
+    )
+    write_predictions(out, result.rows, task, result.metadata)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    step = snakemake  # noqa: F821
+    run_step(
+        lambda: main(
+            baseline=step.wildcards.baseline,
+            task=step.wildcards.task,
+            patients=Path(step.input.patients),
+            splits=Path(step.input.splits),
+            slides=Path(step.input.slides),
+            features=Path(step.params.features) if step.params.features else None,
+            rna=Path(step.input.rna) if step.input.rna else None,
+            transforms=[Path(path) for path in step.input.transforms],
+            settings=step.params.settings,
+            names=dict(step.params.names),
+            seed=step.params.seed,
+            out=Path(step.output.predictions),
+        ),
+        step.log[0],
+    )
