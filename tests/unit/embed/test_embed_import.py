@@ -167,7 +167,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     assert table.loc[0, "status"] == "failed" and "could run code; it was not loaded" in table.loc[0, "message"]
     assert not (tmp_path / "ran").exists()
     with open(tmp_path / "in" / "s.pt", "wb") as handle:
-        pickle.dump(Hostile(tmp_path / "ran"), handle)
+        pickle.dump(Hostile(tmp_path / "ran"), handle, protocol=2)
     import_features(source(tmp_path / "in", "pt"), [slide("s")], tmp_path / "out")
     assert not (tmp_path / "ran").exists()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -14,6 +17,7 @@ import numpy as np
 
 from mirror.config.codehash import code_hash
 from mirror.config.slides import EmbedSettings
+from mirror.io.atomic import PART
 from mirror.io.errors import InputError
 from mirror.io.features import FeatureWriter, is_complete
 from mirror.io.tiles import TileTable, read_tiles
@@ -28,6 +32,7 @@ from .iterate import iterate_tiles
 log = logging.getLogger("mirror.embed")
 # Tiles read at a time take at most this much, so that memory is the same for 256 and 1024 px tiles.
 _BATCH_BYTES = 64 << 20
+_STALE_S = 600
 _CARRIED = ("mpp", "mpp_source", "mpp_target")
 
 
@@ -183,6 +188,7 @@ def embed_slide(job: SlideJob, when_read: Callable[[], None] | None = None) -> E
         if share.get(key, job.out, str(table.grid.get("name", job.slide_id))):
             log.info("%s: features shared by another project", job.slide_id)
             return result
+    _remove_leftovers(job.out)
     writer = FeatureWriter(job.out, table.coords, width, dtype=job.settings.dtype, coord_attrs=table.grid, attrs=attrs)
     with writer:
         if n:
@@ -191,6 +197,15 @@ def embed_slide(job: SlideJob, when_read: Callable[[], None] | None = None) -> E
     if share is not None:
         share.put(key, job.out)
     return result
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what a killed job left of this file; a part that changed lately may be another job's at work."""
+    name = re.compile(rf"\.{re.escape(out.stem)}\.\d+{re.escape(PART + out.suffix)}")
+    for part in out.parent.glob(".*") if out.parent.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):
+            if name.fullmatch(part.name) and time.time() - part.stat().st_mtime > _STALE_S:
+                part.unlink()
 
 
 def _encode_into(writer: FeatureWriter, job: SlideJob, when_read: Callable[[], None] | None) -> None:

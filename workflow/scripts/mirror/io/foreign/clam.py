@@ -9,18 +9,14 @@ import numpy as np
 
 from mirror.io.features import open_h5
 
-from .common import ForeignSlide, as_coords, as_features, attributes, read_dataset
+from .common import ForeignSlide, as_coords, as_features, attributes, list_files, read_dataset
 from .tensors import load_tensors, to_numpy
 
 
 def find_files(root: Path, encoder: str) -> dict[str, Path]:
     """Find one file a slide, the HDF5 one where there are both."""
-    files: dict[str, Path] = {}
-    for folder, suffix in (("pt_files", "pt"), ("h5_files", "h5")):
-        files |= {path.stem: path for path in sorted((root / folder).glob(f"*.{suffix}"))}
-    if not files:
-        files = {path.stem: path for suffix in ("pt", "h5") for path in sorted(root.glob(f"*.{suffix}"))}
-    return files
+    files = list_files(root / "pt_files", ".pt") | list_files(root / "h5_files", ".h5")
+    return files or list_files(root, ".pt") | list_files(root, ".h5")
 
 
 def read_slide(path: Path) -> ForeignSlide:

@@ -48,6 +48,11 @@ class ForeignSlide:
     notes: tuple[str, ...] = ()
 
 
+def list_files(folder: Path, suffix: str) -> dict[str, Path]:
+    """Files of a folder by their stem; hidden ones (a writer's unfinished files) are not listed."""
+    return {path.stem: path for path in sorted(folder.glob(f"*{suffix}")) if not path.name.startswith(".")}
+
+
 def plain(value: Any) -> Any:
     """Return an HDF5 attribute as a Python value; the string 'None' is None, a whole float an int."""
     if isinstance(value, np.ndarray) and value.size == 1:

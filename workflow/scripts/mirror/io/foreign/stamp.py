@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import ForeignError, ForeignSlide, as_coords, read_dataset
+from .common import ForeignError, ForeignSlide, as_coords, list_files, read_dataset
 
 
 def find_files(root: Path, encoder: str) -> dict[str, Path]:
     """Find the files of a folder, or of the only folder in it that begins with the encoder's name."""
     inner = [p for p in sorted(root.glob(f"{encoder}-*")) if p.is_dir()]
     folder = inner[0] if len(inner) == 1 else root
-    return {path.stem: path for path in sorted(folder.glob("*.h5"))}
+    return list_files(folder, ".h5")
 
 
 def read_slide(path: Path, mpp: float | None) -> ForeignSlide:

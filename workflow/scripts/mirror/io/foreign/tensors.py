@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .common import ForeignError, ForeignSlide, as_coords, as_features
+from .common import ForeignError, ForeignSlide, as_coords, as_features, list_files
 
 _FEATURES = ("features", "feats", "embeddings")
 
@@ -47,7 +47,7 @@ def to_numpy(value: Any, path: Path) -> np.ndarray:
 def find_files(root: Path, encoder: str) -> dict[str, Path]:
     """Find the ``.pt`` files of a folder, or of a folder in it named as the encoder."""
     inner = root / encoder
-    return {path.stem: path for path in sorted((inner if inner.is_dir() else root).glob("*.pt"))}
+    return list_files(inner if inner.is_dir() else root, ".pt")
 
 
 def read_slide(path: Path) -> ForeignSlide:

@@ -8,7 +8,7 @@ from typing import Any
 from mirror.io.errors import InputError
 from mirror.io.features import COORD_ATTRS, open_h5
 
-from .common import ForeignSlide, as_coords, attributes, read_dataset
+from .common import ForeignSlide, as_coords, attributes, list_files, read_dataset
 
 
 def find_files(root: Path, encoder: str) -> dict[str, Path]:
@@ -30,7 +30,7 @@ def find_files(root: Path, encoder: str) -> dict[str, Path]:
             file=root,
             remedy="give the path of the one that is meant",
         )
-    return {path.stem: path for path in sorted(chosen[0].glob("*.h5"))}
+    return list_files(chosen[0], ".h5")
 
 
 def read_slide(path: Path) -> ForeignSlide:
