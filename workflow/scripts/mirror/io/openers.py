@@ -167,16 +167,21 @@ def only_member(archive: zipfile.ZipFile, path: str | Path) -> zipfile.ZipInfo:
     members = [
         info
         for info in archive.infolist()
-        if not info.is_dir() and "__MACOSX" not in info.filename and not Path(info.filename).name.startswith(".")
+        if not info.is_dir() and "__MACOSX" not in info.filename and not _base(info.filename).startswith(("._", ".DS"))
     ]
     if any(info.filename == "[Content_Types].xml" for info in members):
         raise InputError("is an Excel workbook", file=path, remedy="save it as CSV")
     tables = [info for info in members if _bare(info.filename).endswith(_TABLES)]
     chosen = tables if tables else members
     if len(chosen) != 1:
-        names = ", ".join(Path(info.filename).name for info in chosen[:5]) or "none"
+        names = ", ".join(_base(info.filename) for info in chosen[:5]) or "none"
         raise InputError(f"the zip must hold one table, it holds {len(chosen)}: {names}", file=path)
     return chosen[0]
+
+
+def _base(name: str) -> str:
+    """A member's last part, whichever slash the packer used."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _bare(name: str) -> str:
@@ -338,7 +343,9 @@ def missing_column(wanted: str, columns: Iterable[str], file: str | Path, settin
     """Return the error for a column that is not there; it names the nearest ones that are."""
     columns = [str(column) for column in columns]
     lower = {column.lower(): column for column in columns}
-    near = [lower[name] for name in difflib.get_close_matches(wanted.lower(), lower, n=3, cutoff=0.4)]
+    alike = difflib.get_close_matches(wanted.lower(), lower, n=3, cutoff=0.4)
+    alike.sort(key=lambda name: not (wanted.lower().startswith(name) or name.startswith(wanted.lower())))
+    near = [lower[name] for name in alike]
     hint = f"nearest: {', '.join(near)}" if near else f"it has: {', '.join(columns[:8])}"
     remedy = f"name the column in `{setting}`" if setting else None
     return InputError(f"has no column {wanted!r} ({hint})", file=file, remedy=remedy)

@@ -35,7 +35,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # repeated names are our own policy's matter
             adata = ad.read_h5ad(path, backed="r")
-    except (OSError, KeyError, ValueError, TypeError, ad.io.AnnDataReadError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"cannot be read as AnnData ({str(error).splitlines()[0]})", file=path) from error
     try:
         if source.layer and source.layer not in adata.layers:
