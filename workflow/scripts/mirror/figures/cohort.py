@@ -1,0 +1,147 @@
+"""Who is in the study, what their slides look like, which genes were chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from PIL import Image
+
+from .style import PALETTE, colour, empty_figure, grid_of
+
+TONES = {"slides": PALETTE[0], "patients": PALETTE[2], "samples": PALETTE[1]}
+
+
+def flow(table: pd.DataFrame, title: str) -> Figure:
+    """Cohort flow: a box a step, and beside it what was lost and why.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``step, unit, kept, dropped, reason`` in order.
+    """
+    figure, panel = plt.subplots(figsize=(7.2, 0.3 + 0.52 * len(table)))
+    panel.set(xlim=(0, 10), ylim=(-len(table) + 0.4, 0.7), title=title)
+    panel.set_axis_off()
+    for i, row in enumerate(table.itertuples()):
+        tone = TONES.get(row.unit, PALETTE[7])
+        box = FancyBboxPatch(
+            (0.1, -i - 0.3), 5.0, 0.62, boxstyle="round,pad=0.02,rounding_size=0.08", fc="white", ec=tone, lw=1.2
+        )
+        panel.add_patch(box)
+        panel.text(0.3, -i, f"{row.step}", va="center", fontsize=8)
+        panel.text(4.95, -i, f"{row.kept} {row.unit}", va="center", ha="right", fontsize=8, weight="bold", color=tone)
+        if row.dropped:
+            why = str(row.reason) if isinstance(row.reason, str) else ""
+            panel.annotate("", (5.7, -i), (5.15, -i), arrowprops={"arrowstyle": "->", "color": "0.45"})
+            panel.text(5.8, -i, f"{row.dropped} lost: {why}"[:80], va="center", fontsize=7.5, color="0.25", wrap=True)
+    return figure
+
+
+def contact_sheet(slides: pd.DataFrame, thumbnails: Path, most: int = 60) -> Figure:
+    """Thumbnails of slides, outliers first and framed.
+
+    Parameters
+    ----------
+    slides : DataFrame
+        ``slide_id, status, n_tiles, mpp, pen_fraction, message``.
+    thumbnails : Path
+        Folder of ``{slide_id}.jpg``.
+    most : int
+        Slides shown; failed and unusual ones come first.
+    """
+    if slides.empty:
+        return empty_figure("no slides")
+    slides = slides.assign(flag=flags(slides)).sort_values(
+        ["flag", "slide_id"], ascending=[False, True], key=lambda c: c.str.len() > 0 if c.name == "flag" else c
+    )
+    shown = slides.head(most)
+    columns = 10
+    figure, axes = grid_of(len(shown), width=1.25, height=1.45, columns=columns)
+    for panel, row in zip(axes, shown.itertuples(), strict=True):
+        path = thumbnails / f"{row.slide_id}.jpg"
+        if path.exists():
+            with Image.open(path) as picture:
+                picture.thumbnail((240, 240))
+                panel.imshow(np.asarray(picture.convert("RGB")))
+        else:
+            panel.text(0.5, 0.5, row.status, ha="center", va="center", transform=panel.transAxes)
+        panel.set(xticks=[], yticks=[])
+        tiles = "" if pd.isna(row.n_tiles) else f"{int(row.n_tiles)} tiles"
+        panel.set_title(f"{str(row.slide_id)[-14:]}\n{tiles}", fontsize=4.5)
+        panel.set_xlabel(row.flag, fontsize=4.5, color=PALETTE[1])
+        for spine in panel.spines.values():
+            spine.set(visible=True, color=PALETTE[1] if row.flag else "0.8", lw=1.4 if row.flag else 0.5)
+    figure.suptitle(f"{len(shown)} of {len(slides)} slides, {int((slides['flag'] != '').sum())} flagged", fontsize=8)
+    return figure
+
+
+def flags(slides: pd.DataFrame) -> list[str]:
+    """Why a slide deserves a look: failed, few tiles, much pen, unusual resolution."""
+    tiles = pd.to_numeric(slides["n_tiles"], errors="coerce")
+    few = max(4.0, 0.1 * float(np.nanmedian(tiles))) if tiles.notna().any() else 4.0
+    mpp = pd.to_numeric(slides.get("mpp"), errors="coerce")
+    usual = mpp.round(2).mode()
+    out = []
+    for i in range(len(slides)):
+        found = []
+        status = str(slides["status"].iloc[i])
+        if status != "ok":
+            found.append(status)
+        elif tiles.iloc[i] < few:
+            found.append("few tiles")
+        pen = pd.to_numeric(slides.get("pen_fraction", pd.Series(np.nan, slides.index)), errors="coerce").iloc[i]
+        if pen > 0.05:
+            found.append(f"pen {pen:.0%}")
+        if len(usual) and pd.notna(mpp.iloc[i]) and abs(mpp.iloc[i] / usual.iloc[0] - 1) > 0.6:
+            found.append(f"mpp {mpp.iloc[i]:.2g}")
+        out.append(", ".join(found))
+    return out
+
+
+def gene_stability(tables: dict[str, list[str]], from_list: set[str]) -> Figure:
+    """In how many folds each gene was chosen, and how much two folds agree.
+
+    Parameters
+    ----------
+    tables : dict
+        Fold to its genes.
+    from_list : set of str
+        Genes that a user's list brought, in every fold.
+    """
+    if not tables:
+        return empty_figure("no gene selection")
+    counts = pd.Series([g for genes in tables.values() for g in genes]).value_counts()
+    figure, (bars, square) = grid_of(2, width=3.6, height=3.0, columns=2)
+    at = np.arange(1, len(tables) + 1)
+    listed = counts.index.isin(list(from_list))
+    chosen = [int((counts[~listed] == k).sum()) for k in at]
+    given = [int((counts[listed] == k).sum()) for k in at]
+    bars.bar(at, chosen, color=colour(0), label="chosen")
+    if sum(given):
+        bars.bar(at, given, bottom=chosen, color=colour(1), label="from the list")
+    bars.set(xlabel="Folds that chose the gene", ylabel="Genes", xticks=at)
+    bars.legend()
+    sets = [set(g) for g in tables.values()]
+    jaccard = np.array([[len(a & b) / max(len(a | b), 1) for b in sets] for a in sets])
+    picture = square.imshow(jaccard, vmin=0, vmax=1, cmap="viridis")
+    for i in range(len(sets)):
+        for j in range(len(sets)):
+            square.text(
+                j,
+                i,
+                f"{jaccard[i, j]:.2f}",
+                ha="center",
+                va="center",
+                fontsize=6,
+                color="white" if jaccard[i, j] < 0.6 else "black",
+            )
+    square.set(xticks=range(len(sets)), yticks=range(len(sets)), title="Jaccard index of two folds")
+    square.set_xticklabels(tables, rotation=90)
+    square.set_yticklabels(tables)
+    figure.colorbar(picture, ax=square, shrink=0.8)
+    return figure

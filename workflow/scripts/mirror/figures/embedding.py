@@ -1,0 +1,88 @@
+"""Maps of the embeddings, and what aligns with what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .names import MODALITIES
+from .style import colour, empty_figure, grid_of
+
+MAX_CATEGORIES = 12
+
+
+def umap_of(matrix: np.ndarray, seed: int) -> np.ndarray:
+    """Two UMAP coordinates, float32 (n, 2) (McInnes et al. 2018); seeded, so single-threaded."""
+    import umap
+
+    neighbours = int(min(15, max(2, len(matrix) - 1)))
+    # Spectral initialisation fails on very few points; random initialisation is seeded as well.
+    init = "random" if len(matrix) < 20 else "spectral"
+    reducer = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1, init=init)
+    return reducer.fit_transform((matrix - matrix.mean(0)) / (matrix.std(0) + 1e-6))
+
+
+def umap_panels(obs: pd.DataFrame, matrices: dict[str, np.ndarray], by: list[str], seed: int) -> Figure:
+    """UMAP of each modality (rows), coloured by each column (columns).
+
+    Parameters
+    ----------
+    obs : DataFrame
+        One row a slide.
+    matrices : dict
+        Modality to float (n, D); rows of NaN are left out.
+    by : list of str
+        Columns of ``obs``; those with one value or none are left out.
+    """
+    shown = [c for c in by if c in obs and obs[c].notna().any() and obs[c].nunique() > 1]
+    usable = {m: x for m, x in matrices.items() if np.isfinite(x).all(1).sum() >= 8}
+    if not shown or not usable:
+        return empty_figure("too few embeddings for a map")
+    figure, axes = grid_of(len(shown) * len(usable), width=2.9, height=2.6, columns=len(shown))
+    for row, (modality, matrix) in enumerate(usable.items()):
+        keep = np.isfinite(matrix).all(1)
+        xy = umap_of(matrix[keep], seed)
+        for column, name in enumerate(shown):
+            panel = axes[row * len(shown) + column]
+            values = obs.loc[keep, name]
+            numeric = pd.api.types.is_numeric_dtype(values) and values.nunique() > MAX_CATEGORIES
+            if numeric:
+                dots = panel.scatter(*xy.T, c=values, s=12, cmap="viridis", lw=0)
+                figure.colorbar(dots, ax=panel, shrink=0.7)
+            else:
+                texts = values.astype(object).where(values.notna(), "unknown").astype(str)
+                top = list(texts.value_counts().index[:MAX_CATEGORIES])
+                for number, value in enumerate(sorted(top)):
+                    at = (texts == value).to_numpy()
+                    mark = "o^sDvP"[number // 8 % 6]
+                    panel.scatter(*xy[at].T, s=12, color=colour(number), marker=mark, lw=0, label=value)
+                panel.legend(fontsize=6, markerscale=1.2, handletextpad=0.2, loc="best")
+            panel.set(xticks=[], yticks=[], title=f"{MODALITIES.get(modality, modality)} by {name.replace('_', ' ')}")
+    return figure
+
+
+def alignment_heatmap(similarity: np.ndarray, rank: np.ndarray, n_show: int = 60) -> Figure:
+    """Similarity of test slides (rows) and test RNA (columns), and the retrieval curve.
+
+    Parameters
+    ----------
+    similarity : float (n, n)
+        Row i and column i are one patient.
+    rank : float (n,) or longer
+        Rank of each query's partner, 1 is best, from all folds.
+    """
+    if not len(similarity):
+        return empty_figure("no test patient has both modalities")
+    figure, (panel, curve) = grid_of(2, width=3.7, height=3.3, columns=2)
+    shown = similarity[:n_show, :n_show]
+    picture = panel.imshow(shown, cmap="viridis")
+    figure.colorbar(picture, ax=panel, shrink=0.8, label="inner product")
+    panel.set(xlabel="RNA of test patients", ylabel="Slides of test patients", title="Alignment (one fold)")
+    at = np.arange(1, len(similarity) + 1)
+    recall = [(rank <= k).mean() for k in at]
+    curve.step(at, recall, where="post", color=colour(0), lw=1.8, label="all folds")
+    curve.plot(at, at / len(similarity), color="0.6", lw=1, label="chance")
+    curve.set(xlabel="k", ylabel="Recall@k", ylim=(0, 1.02), title="Retrieval, slide to RNA")
+    curve.legend(loc="lower right")
+    return figure
