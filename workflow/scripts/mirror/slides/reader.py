@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -17,6 +18,7 @@ from mirror.io.errors import InputError
 from .resample import resample
 
 WHITE = 255
+log = logging.getLogger("mirror")
 LEVEL_TOLERANCE = 1.03  # a level up to 3 % coarser than asked for is still used
 MAX_PLAIN_PIXELS = 1_000_000_000  # a plain image is held in memory whole
 STRIP_BYTES = 48 << 20  # overview strips are at most this large
@@ -85,6 +87,10 @@ class Slide(ABC):
         usable = [i for i, d in enumerate(self.downsamples) if d <= scale * LEVEL_TOLERANCE]
         return max(usable, key=lambda i: self.downsamples[i], default=0)
 
+    def reduced(self, level: int) -> bool:
+        """Whether a level is shrunk while decoding, so that a fast second resampling loses nothing more."""
+        return False
+
     def read_box(
         self, x: float, y: float, width: float, height: float, out: np.ndarray, level: int | None = None
     ) -> np.ndarray:
@@ -96,7 +102,7 @@ class Slide(ABC):
         right, bottom = math.ceil((x + width) / scale - 1e-6), math.ceil((y + height) / scale - 1e-6)
         window = self.read(level, left, top, max(1, right - left), max(1, bottom - top))
         box = [round(v, 6) for v in (x / scale - left, y / scale - top, width / scale, height / scale)]
-        return resample(window, *box, out)
+        return resample(window, *box, out, exact=not self.reduced(level))
 
     def overview(self, scale: float) -> np.ndarray:
         """Read the scanned region (``bounds``) shrunk by ``scale``, in strips of bounded memory.
@@ -126,6 +132,7 @@ class OpenSlideSlide(Slide):
         self.width, self.height = handle.dimensions
         self.properties = dict(handle.properties)
         self.downsamples = (1.0, *handle.level_downsamples[1:])
+        self.level_dimensions = handle.level_dimensions
         edges = ("x", "y", "width", "height")
         found = [self.properties.get(f"openslide.bounds-{edge}") for edge in edges]
         whole = (0, 0, self.width, self.height)
@@ -133,16 +140,20 @@ class OpenSlideSlide(Slide):
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         scale = self.downsamples[level]
+        return self._region(round(x * scale), round(y * scale), level, width, height)
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def _region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:
+        """OpenSlide's ``read_region`` (x, y in level-0 pixels) laid on white."""
         try:
-            image = self._handle.read_region((round(x * scale), round(y * scale)), level, (width, height))
+            image = self._handle.read_region((x, y), level, (width, height))
         except openslide.OpenSlideError as error:
             raise InputError(
                 f"opens, but its pixels cannot be read ({error})", file=self.path, remedy=RECOPY
             ) from error
         return on_white(np.asarray(image))
-
-    def close(self) -> None:
-        self._handle.close()
 
 
 class PlainSlide(Slide):
@@ -168,13 +179,17 @@ class PlainSlide(Slide):
 RECOPY = "the file is damaged or still being copied; fetch it again"
 
 
-def open_slide(path: str | Path) -> Slide:
+def open_slide(path: str | Path, backend: str = "auto", threads: int = 2) -> Slide:
     """Open a slide or a plain image.
 
     Parameters
     ----------
     path : path-like
         The file.
+    backend : {"auto", "openslide"}
+        ``auto`` decodes JPEG tiles directly where that gives OpenSlide's pixels.
+    threads : int
+        Decoding threads of one large read.
 
     Returns
     -------
@@ -188,11 +203,22 @@ def open_slide(path: str | Path) -> Slide:
     path = Path(path)
     check_file(path)
     try:
-        return OpenSlideSlide(path, openslide.OpenSlide(str(path)))
+        handle = openslide.OpenSlide(str(path))
     except openslide.OpenSlideUnsupportedFormatError:
         return _open_plain(path)
     except openslide.OpenSlideError as error:
         raise InputError(f"cannot be opened ({error})", file=path, remedy=RECOPY) from error
+    if backend == "auto":
+        from .fast_jpeg import JpegSlide, NotDirect  # it builds on this module
+
+        try:
+            return JpegSlide(path, handle, threads)
+        except NotDirect as reason:
+            log.debug("%s: read by OpenSlide: %s", path, reason)
+        except InputError:
+            handle.close()
+            raise
+    return OpenSlideSlide(path, handle)
 
 
 def check_file(path: Path) -> None:

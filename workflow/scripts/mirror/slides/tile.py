@@ -118,7 +118,7 @@ def tile_slide(
             return TileResult(slide_id, str(path), **done)
     tiles_path.unlink(missing_ok=True)
     settings = settings.resolved()
-    with open_slide(path) as slide:
+    with open_slide(path, settings.backend) as slide:
         true_mpp = resolve_mpp(slide.properties, mpp, path)
         overview, mask = find_tissue(slide, true_mpp.value, settings)
         grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
