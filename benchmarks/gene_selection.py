@@ -142,9 +142,10 @@ def main() -> None:
     }
     if not args.ours_only:
         model, sklearn_s = theirs(x, y, args.jobs)
-        union = np.count_nonzero(found.support | model.support_)
         result["sklearn_s"] = round(sklearn_s, 3)
-        result["same_share"] = float(np.count_nonzero(found.support & model.support_) / union)
+        result["same_share"] = float(
+            np.count_nonzero(found.support & model.support_) / max(found.support.sum(), model.n_features_)
+        )
         result["n_sklearn"] = int(model.n_features_)
         explain(x, y, found, model)
         print(f"{sklearn_s / ours_s:.1f} times faster")

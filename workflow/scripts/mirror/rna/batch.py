@@ -127,7 +127,7 @@ class Combat:
         unknown = sorted(set(batches) - set(self.levels))
         if unknown:
             raise InputError(
-                f"no training patient belongs to batch {unknown[0]!r}, so its effect is unknown",
+                f"no training patient belongs to batch {str(unknown[0])!r}, so its effect is unknown",
                 remedy="split so that each cohort has training patients, or set rna.batch to none, rank or quantile",
             )
         out = np.empty(matrix.shape, dtype=np.float32)

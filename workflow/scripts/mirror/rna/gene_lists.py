@@ -142,7 +142,7 @@ def match_genes(adata: AnnData, names: Sequence[str]) -> np.ndarray:
     found = adata.var_names.isin(wanted) | adata.var_names.map(_unversioned).isin(wanted)
     for column in SYMBOL_COLUMNS:
         if column in adata.var:
-            found = found | adata.var[column].astype(str).map(_unversioned).isin(wanted).to_numpy()
+            found = found | adata.var[column].astype("string").fillna("").map(_unversioned).isin(wanted).to_numpy()
     return np.asarray(found, dtype=bool)
 
 

@@ -130,13 +130,23 @@ def rfecv(
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError("the labels have one class only")
-    features = np.ascontiguousarray(x.T, dtype=x.dtype if x.dtype in (np.float32, np.float64) else np.float64)
-    n_total, n = features.shape
+    n, n_total = x.shape
+    folds = [(np.asarray(train), np.asarray(test)) for train, test in splits]
+    # Samples held out together lie side by side, so that a fold's training samples are two slices.
+    held_out = np.full(n, -1)
+    for number, (_, test) in enumerate(folds):
+        held_out[test] = number
+    order = np.argsort(held_out, kind="stable")
+    place = np.argsort(order)
+    codes = codes[order]
+    folds = [(np.sort(place[train]), place[test]) for train, test in folds]
+    features = np.empty((n_total, n), dtype=np.float32 if x.dtype == np.float32 else np.float64)
+    for at in range(0, n_total, BLOCK):
+        features[at : at + BLOCK] = x[order, at : at + BLOCK].T
     if not all(np.isfinite(features[at : at + BLOCK]).all() for at in range(0, n_total, BLOCK)):
         raise ValueError("the features have values that are not finite")
     min_features = min(min_features, n_total)
     drop = max(1, int(step * n_total))
-    folds = [(np.sort(train), np.asarray(test)) for train, test in splits]
     jobs = jobs or len(os.sched_getaffinity(0))
     with threadpool_limits(limits=1), ThreadPoolExecutor(jobs) as pool:
         whole = _first_gram(features, pool)
@@ -179,7 +189,9 @@ def _first_gram(features: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
     """``X X'`` over all features and samples, lower triangle."""
 
     def part(rows: np.ndarray) -> np.ndarray:
-        return _add_products(np.zeros((features.shape[1],) * 2, order="F"), features, rows, None, 1.0)
+        return _add_products(
+            np.zeros((features.shape[1],) * 2, order="F"), features, rows, [slice(0, features.shape[1])], 1.0
+        )
 
     total = np.zeros((features.shape[1],) * 2, order="F")
     for piece in pool.map(part, np.array_split(np.arange(features.shape[0]), PARTS)):
@@ -188,16 +200,25 @@ def _first_gram(features: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
 
 
 def _add_products(
-    gram: np.ndarray, features: np.ndarray, rows: np.ndarray, samples: np.ndarray | None, sign: float
+    gram: np.ndarray, features: np.ndarray, rows: np.ndarray, samples: Sequence[slice], sign: float
 ) -> np.ndarray:
     """``gram += sign * sum over rows of x_row x_row'``, lower triangle, in place."""
-    for at in range(0, len(rows), 4 * BLOCK):
-        part = features[rows[at : at + 4 * BLOCK]]
-        if samples is not None:
-            part = part[:, samples]
-        part = np.ascontiguousarray(part, dtype=np.float64)
+    for at in range(0, len(rows), 2 * BLOCK):
+        read = features[rows[at : at + 2 * BLOCK]]
+        part = np.empty((len(read), len(gram)))
+        start = 0
+        for piece in samples:
+            stop = start + piece.stop - piece.start
+            part[:, start:stop] = read[:, piece]
+            start = stop
         gram = dsyrk(sign, part.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
     return gram
+
+
+def _slices(ascending: np.ndarray) -> list[slice]:
+    """Runs of consecutive numbers."""
+    breaks = np.flatnonzero(np.diff(ascending) != 1) + 1
+    return [slice(int(run[0]), int(run[-1]) + 1) for run in np.split(ascending, breaks)]
 
 
 def _start(train: np.ndarray, test: np.ndarray, codes: np.ndarray, whole: np.ndarray, n_features: int) -> _Run:
@@ -290,7 +311,7 @@ def _eliminate(features: np.ndarray, run: _Run, importance: np.ndarray, count: i
     gone = rows[np.sort(np.concatenate([below, ties]))]
     run.alive[gone] = False
     run.dropped_at[gone] = round_
-    samples = None if len(run.train) == features.shape[1] else run.train
+    samples = _slices(run.train)
     kept = np.flatnonzero(run.alive)
     if len(kept) < len(gone):  # cheaper afresh, and free of what subtracting has rounded away
         run.gram = _add_products(np.zeros_like(run.gram, order="F"), features, kept, samples, 1.0)

@@ -50,7 +50,7 @@ class GeneSet:
     """
 
     genes: list[str]
-    table: pd.DataFrame
+    table: pd.DataFrame = field(compare=False)
     patients: tuple[str, ...]
     leaks: bool = False
     messages: tuple[str, ...] = ()
