@@ -27,6 +27,13 @@ rule simulate_cohort:
 
 # `snakemake --cores 1 doctor`: no output is declared, so that it looks anew each time.
 rule doctor:
+    log:
+        f"{RESULTS}/logs/doctor.log",
+    conda:
+        "../envs/doctor.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
     params:
         cohorts=lambda w: {
             c: {
@@ -37,17 +44,12 @@ rule doctor:
             for c in PLAN.cohorts
             if not PLAN.cohort(c)["joint"]
         },
-        encoders=lambda w: [PLAN.encoder_row(e) for e in PLAN.encoders if e in PLAN.encoder_table],
+        encoders=lambda w: [
+            PLAN.encoder_row(e) for e in PLAN.encoders if e in PLAN.encoder_table
+        ],
         weights=CONFIG["embed"]["weights"],
         results=RESULTS,
         table=f"{RESULTS}/doctor.tsv",
-    log:
-        f"{RESULTS}/logs/doctor.log",
-    conda:
-        "../envs/doctor.yaml"
-    resources:
-        mem_mb=8000,
-        runtime=60,
     message:
         "Looking at the config, slides, tables, encoders and this machine"
     script:

@@ -1,2 +1,464 @@
 # Tables, figures, report.
-FIGURES_AND_TABLES = [f"{RESULTS}/metrics.tsv"]
+VARIANTS = list(PLAN.variants)
+TITLES = {c: PLAN.cohort(c)["title"] or c for c in PLAN.cohorts}
+FIG = f"{RESULTS}/figures"
+TRAINED = [c for c in PLAN.cohorts if PLAN.trains(c)]
+# (cohort, encoder, scheme) of everything that is probed.
+PLACES = [
+    (c, e, s)
+    for c in PLAN.cohorts
+    for e in PLAN.encoders_of(c) or ["none"]
+    for s in CONFIG["splits"]
+]
+
+
+rule make_tables:
+    input:
+        metrics=f"{RESULTS}/metrics.tsv",
+        comparisons=f"{RESULTS}/comparisons.tsv",
+        leaks=[
+            f"{RESULTS}/cohort/{c}/{s}/leaks.json"
+            for c in PLAN.cohorts
+            for s in CONFIG["splits"]
+        ],
+    output:
+        index=f"{RESULTS}/tables/index.json",
+    log:
+        f"{RESULTS}/logs/make_tables.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        schemes=list(CONFIG["splits"]),
+        variants=VARIANTS,
+        titles=TITLES,
+        k=CONFIG["evaluation"]["fewshot"]["k"],
+        code=code("make_tables"),
+    message:
+        "Writing the tables"
+    script:
+        "../workflow/scripts/make_tables.py"
+
+
+rule plot_cohort:
+    input:
+        flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
+    output:
+        png=report(
+            f"{FIG}/{{cohort}}/flow.png",
+            caption=caption("flow"),
+            category="Cohort",
+            labels={"cohort": "{cohort}", "figure": "cohort flow"},
+        ),
+        svg=f"{FIG}/{{cohort}}/flow.svg",
+    log:
+        f"{RESULTS}/logs/plot_cohort/{{cohort}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        title=lambda w: TITLES[w.cohort],
+        code=code("plot_cohort"),
+    message:
+        "Drawing the cohort flow of {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_cohort.py"
+
+
+rule plot_slides:
+    input:
+        shards=lambda w: PLAN.tile_shards(w.cohort),
+    output:
+        png=report(
+            f"{FIG}/{{cohort}}/slides.png",
+            caption=caption("slides"),
+            category="Slides",
+            labels={"cohort": "{cohort}", "figure": "contact sheet"},
+        ),
+    log:
+        f"{RESULTS}/logs/plot_slides/{{cohort}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        thumbnails=f"{RESULTS}/slides/qc",
+        code=code("plot_slides"),
+    message:
+        "Drawing the contact sheet of {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_slides.py"
+
+
+rule plot_genes:
+    input:
+        tables=lambda w: [
+            f"{RESULTS}/rna/{w.cohort}/{w.scheme}/genes_{f}.tsv"
+            for f in PLAN.folds(w.scheme)
+        ],
+    output:
+        table=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/stability.tsv",
+        png=report(
+            f"{FIG}/{{cohort}}/{{scheme}}/genes.png",
+            caption=caption("genes"),
+            category="Expression",
+            labels={"cohort": "{cohort}", "figure": "gene selection"},
+        ),
+        svg=f"{FIG}/{{cohort}}/{{scheme}}/genes.svg",
+    log:
+        f"{RESULTS}/logs/plot_genes/{{cohort}}_{{scheme}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        folds=lambda w: PLAN.folds(w.scheme),
+        code=code("plot_genes"),
+    message:
+        "Drawing the stability of gene selection in {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_genes.py"
+
+
+rule plot_training:
+    input:
+        logs=lambda w: [
+            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.log.tsv"
+            for f in PLAN.folds(w.scheme)
+        ],
+    output:
+        png=report(
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/training_{{variant}}.png",
+            caption=caption("training"),
+            category="Pre-training",
+            labels={
+                "cohort": "{cohort}",
+                "encoder": "{encoder}",
+                "figure": "{variant}",
+            },
+        ),
+        svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/training_{{variant}}.svg",
+    log:
+        f"{RESULTS}/logs/plot_training/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        folds=lambda w: PLAN.folds(w.scheme),
+        code=code("plot_training"),
+    message:
+        "Drawing the training curves of {wildcards.variant} on {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_training.py"
+
+
+rule plot_embeddings:
+    input:
+        embeddings=lambda w: [
+            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
+            for f in PLAN.folds(w.scheme)
+        ],
+    output:
+        umap_png=report(
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/umap_{{variant}}.png",
+            caption=caption("umap"),
+            category="Embeddings",
+            labels={
+                "cohort": "{cohort}",
+                "encoder": "{encoder}",
+                "figure": "UMAP, {variant}",
+            },
+        ),
+        umap_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/umap_{{variant}}.svg",
+        retrieval_png=report(
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/retrieval_{{variant}}.png",
+            caption=caption("retrieval"),
+            category="Embeddings",
+            labels={
+                "cohort": "{cohort}",
+                "encoder": "{encoder}",
+                "figure": "retrieval, {variant}",
+            },
+        ),
+        retrieval_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/retrieval_{{variant}}.svg",
+    log:
+        f"{RESULTS}/logs/plot_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        seed=SEED,
+        code=code("plot_embeddings"),
+    message:
+        "Drawing the embeddings of {wildcards.variant} on {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_embeddings.py"
+
+
+def predictions_at(task):
+    """Predictions of one place: its encoder's methods and those that read no patch features."""
+
+    def files(w):
+        here = (w.encoder, "none")
+        return [
+            f"{RESULTS}/predictions/{w.cohort}/{e}/{w.scheme}/{task}/{m}.parquet"
+            for m, e in PLAN.methods(w.cohort, task)
+            if e in here
+        ]
+
+    return files
+
+
+rule plot_subtyping:
+    input:
+        predictions=predictions_at("subtyping"),
+    output:
+        **{
+            f"{kind}_{form}": (
+                report(
+                    f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/subtyping_{kind}.png",
+                    caption=caption(kind),
+                    category="Subtyping",
+                    labels={
+                        "cohort": "{cohort}",
+                        "encoder": "{encoder}",
+                        "figure": kind,
+                    },
+                )
+                if form == "png"
+                else f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/subtyping_{kind}.svg"
+            )
+            for kind in ("roc", "pr", "confusion", "calibration")
+            for form in ("png", "svg")
+        },
+    log:
+        f"{RESULTS}/logs/plot_subtyping/{{cohort}}_{{encoder}}_{{scheme}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        seed=SEED,
+        code=code("plot_subtyping"),
+    message:
+        "Drawing subtyping of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        "../workflow/scripts/plot_subtyping.py"
+
+
+rule plot_survival:
+    input:
+        predictions=predictions_at("survival"),
+        metrics=f"{RESULTS}/metrics.tsv",
+    output:
+        km_png=report(
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_km.png",
+            caption=caption("km"),
+            category="Survival",
+            labels={
+                "cohort": "{cohort}",
+                "encoder": "{encoder}",
+                "figure": "Kaplan-Meier",
+            },
+        ),
+        km_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_km.svg",
+        auc_png=report(
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_auc.png",
+            caption=caption("time_auc"),
+            category="Survival",
+            labels={
+                "cohort": "{cohort}",
+                "encoder": "{encoder}",
+                "figure": "time-dependent AUC",
+            },
+        ),
+        auc_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_auc.svg",
+    log:
+        f"{RESULTS}/logs/plot_survival/{{cohort}}_{{encoder}}_{{scheme}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        names=w_names,
+        code=code("plot_survival"),
+    message:
+        "Drawing survival of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        "../workflow/scripts/plot_survival.py"
+
+
+rule plot_summary:
+    input:
+        metrics=f"{RESULTS}/metrics.tsv",
+    output:
+        forest_png=report(
+            f"{FIG}/{{scheme}}/forest.png",
+            caption=caption("forest"),
+            category="Summary",
+            labels={"scheme": "{scheme}", "figure": "all methods"},
+        ),
+        forest_svg=f"{FIG}/{{scheme}}/forest.svg",
+        ablation_png=report(
+            f"{FIG}/{{scheme}}/ablation.png",
+            caption=caption("ablation"),
+            category="Summary",
+            labels={"scheme": "{scheme}", "figure": "ablation"},
+        ),
+        ablation_svg=f"{FIG}/{{scheme}}/ablation.svg",
+    log:
+        f"{RESULTS}/logs/plot_summary/{{scheme}}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        variants=VARIANTS,
+        titles=TITLES,
+        code=code("plot_summary"),
+    message:
+        "Drawing the summary of {wildcards.scheme}"
+    script:
+        "../workflow/scripts/plot_summary.py"
+
+
+def figure_list():
+    """Every figure of the report in order: (section, path, title, caption)."""
+    out = []
+    schemes = list(CONFIG["splits"])
+    for s in schemes:
+        out.append(("Result", f"{FIG}/{s}/forest.png", f"All methods ({s})", "forest"))
+    for c in PLAN.cohorts:
+        out.append(
+            ("Cohort", f"{FIG}/{c}/flow.png", f"{TITLES[c]}: cohort flow", "flow")
+        )
+        if PLAN.tile_shards(c):
+            out.append(
+                ("Slides", f"{FIG}/{c}/slides.png", f"{TITLES[c]}: slides", "slides")
+            )
+        if PLAN.has_rna(c):
+            out += [
+                (
+                    "Expression",
+                    f"{FIG}/{c}/{s}/genes.png",
+                    f"{TITLES[c]}: gene selection ({s})",
+                    "genes",
+                )
+                for s in schemes
+            ]
+    for c, e, s in PLACES:
+        here, name = f"{FIG}/{c}/{e}/{s}", f"{TITLES[c]} ({e}, {s})"
+        if "subtyping" in PLAN.tasks(c):
+            out += [
+                ("Subtyping", f"{here}/subtyping_{k}.png", f"{name}: {t}", k)
+                for k, t in (
+                    ("roc", "ROC"),
+                    ("pr", "precision and recall"),
+                    ("confusion", "confusion"),
+                    ("calibration", "calibration"),
+                )
+            ]
+        if "survival" in PLAN.tasks(c):
+            out.append(
+                ("Survival", f"{here}/survival_km.png", f"{name}: Kaplan-Meier", "km")
+            )
+            out.append(
+                (
+                    "Survival",
+                    f"{here}/survival_auc.png",
+                    f"{name}: time-dependent AUC",
+                    "time_auc",
+                )
+            )
+        if c in TRAINED:
+            for v in VARIANTS:
+                out += [
+                    (
+                        "Embeddings",
+                        f"{here}/umap_{v}.png",
+                        f"{name}: UMAP, {v}",
+                        "umap",
+                    ),
+                    (
+                        "Embeddings",
+                        f"{here}/retrieval_{v}.png",
+                        f"{name}: retrieval, {v}",
+                        "retrieval",
+                    ),
+                    (
+                        "Pre-training",
+                        f"{here}/training_{v}.png",
+                        f"{name}: training, {v}",
+                        "training",
+                    ),
+                ]
+    if TRAINED:
+        out += [
+            ("Ablation", f"{FIG}/{s}/ablation.png", f"Variants ({s})", "ablation")
+            for s in schemes
+        ]
+    return out
+
+
+FIGURES = figure_list()
+FIGURES_AND_TABLES = [path for _, path, _, _ in FIGURES] + [
+    f"{RESULTS}/tables/index.json"
+]
+
+
+rule make_report:
+    input:
+        figures=[path for _, path, _, _ in FIGURES],
+        tables=f"{RESULTS}/tables/index.json",
+        metrics=f"{RESULTS}/metrics.tsv",
+        leaks=[
+            f"{RESULTS}/cohort/{c}/{s}/{name}.json"
+            for c in PLAN.cohorts
+            for s in CONFIG["splits"]
+            for name in [
+                "leaks",
+                *(f"leaks_{e}" for e in PLAN.encoders_of(c) if PLAN.trains(c)),
+            ]
+        ],
+        splits=[
+            f"{RESULTS}/cohort/{c}/{s}/splits.json"
+            for c in PLAN.cohorts
+            for s in CONFIG["splits"]
+        ],
+        template=str(BASE / "workflow" / "report" / "report.html.j2"),
+    output:
+        report=f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/make_report.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        figures=FIGURES,
+        captions=str(BASE / "workflow" / "report"),
+        config=CONFIG,
+        variants=PLAN.variants,
+        encoders={
+            e: PLAN.encoder_row(e) for e in PLAN.encoders if e in PLAN.encoder_table
+        },
+        simulated=[c for c in PLAN.cohorts if PLAN.cohort(c)["simulate"]],
+        code=code("make_report"),
+    message:
+        "Writing the report"
+    script:
+        "../workflow/scripts/make_report.py"

@@ -20,7 +20,9 @@ def expression_source(wildcards):
 def wanted_patients(wildcards):
     """The slide table, where only its patients' columns of a large matrix are needed."""
     cohort = PLAN.cohort(wildcards.cohort)
-    return cohort["samples"] if cohort["samples"] and cohort["require"] == "both" else []
+    return (
+        cohort["samples"] if cohort["samples"] and cohort["require"] == "both" else []
+    )
 
 
 FROM_FILES = PLAN.any_of(c for c in PLAN.cohorts if not PLAN.cohort(c)["joint"])

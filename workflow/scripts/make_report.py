@@ -1,0 +1,164 @@
+"""One self-contained HTML report."""
+
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+import mirror
+from mirror.figures.report import Section, audit_table, plain_caption, render_report
+
+ORDER = [
+    "Result", "Methods", "Leak audit", "Cohort", "Slides", "Expression", "Subtyping", "Survival",
+    "Few-shot", "Retrieval", "Ablation", "Embeddings", "Pre-training", "Reproducing this",
+]  # fmt: skip
+TABLE_SECTION = {
+    "subtyping": "Result", "survival": "Result", "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot",
+    "retrieval": "Retrieval", "ablation_subtyping": "Ablation", "ablation_survival": "Ablation",
+}  # fmt: skip
+PACKAGES = ("torch", "timm", "openslide-python", "scanpy", "anndata", "scikit-survival", "scikit-learn", "snakemake")
+
+
+def versions() -> pd.DataFrame:
+    """Versions of what the numbers depend on, as far as this environment knows them."""
+    rows = [("MIRROR workflow", mirror.__version__), ("Python", platform.python_version())]
+    for name in PACKAGES:
+        try:
+            rows.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    where = Path(mirror.__file__).parent
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=where, capture_output=True, text=True, check=False)
+    if found.returncode == 0:
+        rows.append(("code (git)", found.stdout.strip()))
+    return pd.DataFrame(rows, columns=["what", "version"])
+
+
+def warnings_of(config: dict, encoders: dict, simulated: list[str], audits: dict[str, dict]) -> list[str]:
+    """What must be said before any number."""
+    out = []
+    if simulated:
+        out.append(
+            f"Simulated data: {', '.join(simulated)}. Slides, expression and outcomes were drawn from known factors; "
+            "the figures below show that the workflow runs, and say nothing about patients."
+        )
+    random = [name for name, row in encoders.items() if row.get("weights") == "random"]
+    if random:
+        out.append(
+            f"Untrained patch features: {', '.join(random)} has random weights. Slides carry less information through "
+            "it than through a trained encoder, so slide and fused figures are lower bounds."
+        )
+    if config["rna"]["selection"]["method"] == "published":
+        out.append("LEAKING: genes were selected the published way, with labels of test patients.")
+    for name, audit in audits.items():
+        for check in audit["checks"]:
+            if not check["passed"] and check.get("allowed"):
+                out.append(f"LEAK ALLOWED in {name}: {check['name']}. Reason given: {check.get('reason')}.")
+    return out
+
+
+def methods_text(config: dict) -> list[str]:
+    """The methods in words, with the settings of this run."""
+    model, train = config["pretrain"]["model"], config["pretrain"]["train"]
+    tile, probe, few = config["slides"]["tile"], config["evaluation"]["probe"], config["evaluation"]["fewshot"]
+    schemes = "; ".join(
+        "{}: {} folds, {} repeats, {}".format(name, s["folds"], s["repeats"], s["kind"])
+        for name, s in config["splits"].items()
+    )
+    preset = config["slides"]["preset"]
+    size = (
+        "512 px at 20x, as published" if preset == "published" else f"{tile['size_px']} px at {tile['mpp']} um a pixel"
+    )
+    return [
+        f"Slides were cut into tiles ({size}) and encoded by {', '.join(config['encoders'])}. "
+        "Expression was normalised a sample at a time; genes were chosen "
+        f"({config['rna']['selection']['method']}) and standardised inside each fold, on its training patients alone.",
+        f"Folds are by patient ({schemes}), seed {config['seed']}, and the same for every method.",
+        f"MIRROR was pre-trained on each fold's training patients for {train['epochs']} epochs (width "
+        f"{model['embed_dim']}, {model['tokens']} tiles a bag, batch {train['batch_size']}, learning rate "
+        f"{train['lr']:g}); the number of epochs was fixed beforehand. Embeddings of all tiles were computed once and "
+        f"probed by a linear model ({probe['solver']}), its penalty chosen on an inner split of the training patients.",
+        f"Few-shot: {few['k']} training patients a class or time bin, {few['draws']} draws without replacement. "
+        f"Survival: {config['evaluation']['survival']['bins']} time bins at quantiles of the training patients' event "
+        "times; risk groups by the training median; one risk a patient.",
+        f"Intervals: {config['evaluation']['statistics']['level']:.0%}, "
+        f"{config['evaluation']['statistics']['bootstrap']} bootstrap resamples over patients of the pooled out-of-fold "
+        "predictions. Comparisons are paired, with Holm's correction over a table.",
+    ]
+
+
+def main(
+    *,
+    figures: list[tuple[str, str, str, str]],
+    tables: Path,
+    leaks: list[Path],
+    splits: list[Path],
+    captions: Path,
+    template: Path,
+    config: dict[str, Any],
+    variants: dict[str, Any],
+    encoders: dict[str, Any],
+    simulated: list[str],
+    out: Path,
+) -> None:
+    """Collect everything and render it."""
+    sections = {name: Section(name) for name in ORDER}
+    audits = {f"{p.parents[1].name}, {p.parent.name}, {p.stem}": json.loads(p.read_text()) for p in leaks}
+    for entry in json.loads(tables.read_text()):
+        name = entry["name"].removeprefix(f"{entry['scheme']}_")
+        markup = (tables.parent / f"{entry['name']}.html").read_text(encoding="utf-8")
+        words = (tables.parent / f"{entry['name']}.md").read_text(encoding="utf-8").strip().splitlines()[-1]
+        sections[TABLE_SECTION[name]].table(markup, f"{entry['title']} ({entry['scheme']})", words)
+    for section, path, title, caption in figures:
+        text = plain_caption((captions / f"{caption}.rst").read_text(encoding="utf-8"))
+        sections[section].figure(Path(path), title, text)
+    sections["Methods"].paragraphs += methods_text(config)
+    sections["Methods"].text("All settings", yaml.safe_dump(config, sort_keys=False))
+    sections["Methods"].text("Complete settings of every variant", yaml.safe_dump(variants, sort_keys=False))
+    sections["Leak audit"].paragraphs.append(
+        "Each check compares what a fitted object says it saw with the test patients of its fold. A failed check stops "
+        "the run unless the configuration allows it and says why."
+    )
+    sections["Leak audit"].table(audit_table(audits), "Checks", "")
+    for path in splits:
+        for message in json.loads(path.read_text()).get("messages", []):
+            sections["Leak audit"].paragraphs.append(f"{path.parents[1].name}, {path.parent.name}: {message}")
+    again = sections["Reproducing this"]
+    again.paragraphs.append(
+        "results/metrics.tsv holds every figure in long form; results/predictions/ the prediction of every test "
+        "patient behind it; results/embeddings/ the embeddings behind those (they open in scanpy); results/models/ the "
+        "checkpoints with their full configuration."
+    )
+    again.frame(versions(), "Versions", "As installed where this report was written.")
+    stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    subtitle = f"{', '.join(config['cohorts'])} · written {stamp} · MIRROR workflow {mirror.__version__}"
+    notes = warnings_of(config, encoders, simulated, audits)
+    render_report(template, config["title"], subtitle, notes, list(sections.values()), out)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    smk = snakemake  # noqa: F821
+    run_step(
+        lambda: main(
+            figures=[tuple(f) for f in smk.params.figures],
+            tables=Path(smk.input.tables),
+            leaks=[Path(p) for p in smk.input.leaks],
+            splits=[Path(p) for p in smk.input.splits],
+            captions=Path(smk.params.captions),
+            template=Path(smk.input.template),
+            config=smk.params.config,
+            variants=smk.params.variants,
+            encoders=smk.params.encoders,
+            simulated=list(smk.params.simulated),
+            out=Path(smk.output.report),
+        ),
+        smk.log[0],
+    )

@@ -1,0 +1,28 @@
+"""Contact sheet of a cohort's slides."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mirror.figures.cohort import contact_sheet
+from mirror.figures.style import save_figure
+
+
+def main(shards: list[Path], thumbnails: Path, png: Path) -> None:
+    """Draw the sheet; the thumbnails are pixels, so there is no SVG."""
+    text = {"slide_id": str, "message": str}
+    slides = pd.concat([pd.read_csv(p, sep="\t", dtype=text) for p in shards], ignore_index=True)
+    save_figure(contact_sheet(slides, thumbnails), png)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            [Path(p) for p in snakemake.input.shards],  # noqa: F821
+            Path(snakemake.params.thumbnails),  # noqa: F821
+            Path(snakemake.output.png),  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )

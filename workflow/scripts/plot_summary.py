@@ -1,0 +1,33 @@
+"""Forest plot of all methods and cohorts; ablation bars."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mirror.figures.style import save_figure
+from mirror.figures.summary import ablation, forest
+
+SHOWN = {"subtyping": "auroc", "survival": "c_index"}
+
+
+def main(metrics: Path, scheme: str, variants: list[str], titles: dict[str, str], out: dict[str, Path]) -> None:
+    """Draw both for one split scheme."""
+    table = pd.read_csv(metrics, sep="\t", dtype={"fold": str})
+    table = table[table["scheme"] == scheme]
+    save_figure(forest(table, SHOWN, titles), out["forest_png"], out["forest_svg"])
+    save_figure(ablation(table, variants, SHOWN), out["ablation_png"], out["ablation_svg"])
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            Path(snakemake.input.metrics),  # noqa: F821
+            snakemake.wildcards.scheme,  # noqa: F821
+            snakemake.params.variants,  # noqa: F821
+            snakemake.params.titles,  # noqa: F821
+            {k: Path(v) for k, v in snakemake.output.items()},  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )

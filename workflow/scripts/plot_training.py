@@ -1,0 +1,26 @@
+"""Training curves of one variant over its folds."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mirror.figures.style import save_figure
+from mirror.figures.training import training_curves
+
+
+def main(logs: dict[str, Path], png: Path, svg: Path) -> None:
+    """Draw every logged quantity."""
+    save_figure(training_curves({fold: pd.read_csv(path, sep="\t") for fold, path in logs.items()}), png, svg)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            dict(zip(snakemake.params.folds, map(Path, snakemake.input.logs), strict=True)),  # noqa: F821
+            Path(snakemake.output.png),  # noqa: F821
+            Path(snakemake.output.svg),  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
