@@ -1,7 +1,5 @@
 """Read a cohort's clinical table from any supported format to one row a patient."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

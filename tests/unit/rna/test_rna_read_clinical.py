@@ -115,6 +115,23 @@ def test_gdc_new_layout(tmp_path):
     assert np.isnan(table["event"][2]) and table["label"].tolist() == ["CPTAC-3"] * 3
 
 
+def test_gdc_primary_diagnosis_names_the_label(tmp_path):
+    """Of several diagnoses of a case the primary disease gives the label, wherever its row stands."""
+    head = "cases.submitter_id\tdemographic.vital_status\tdemographic.days_to_death\tdiagnoses.days_to_last_follow_up\t"
+    head += "diagnoses.diagnosis_is_primary_disease\tdiagnoses.primary_diagnosis\n"
+    text = head + "C3L-1\tAlive\t'--\t9\tfalse\tOther\nC3L-1\tAlive\t'--\t8\ttrue\tAdenocarcinoma\n"
+    table, _ = read(write(tmp_path, text))
+    assert table["label"].tolist() == ["Adenocarcinoma"] and table["time_days"].tolist() == [9]
+
+
+def test_cbioportal_from_the_download_button(tmp_path):
+    """The web site writes the same columns under their display names."""
+    text = "Study ID\tPatient ID\tOncotree Code\tOverall Survival (Months)\tOverall Survival Status\tDiagnosis Age\n"
+    table, report = read(write(tmp_path, text + "b\tTCGA-AA-0001\tIDC\t4\t1:DECEASED\t50\n"))
+    assert report["format"] == "cbioportal" and table["label"][0] == "IDC" and table["age"][0] == 50
+    assert table["time_days"][0] == 4 * 30.4375 and table["event"][0] == 1
+
+
 @pytest.mark.parametrize(("cohort", "n", "events"), [("brca", 956, 130), ("coadread", 340, 81)])
 def test_porpoise_real(test_data, cohort, n, events):
     """PORPOISE: slide rows to patients, censorship turned to events, months to days near those of the CDR."""

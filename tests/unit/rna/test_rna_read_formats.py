@@ -175,7 +175,8 @@ def test_xena_excerpt_real(test_data):
     np.testing.assert_allclose(adata["TCGA-G4-6317"].X[0], raw.loc["TCGA-G4-6317"].iloc[0], rtol=1e-6)
     mean, _ = read(path, duplicates="mean")
     np.testing.assert_allclose(mean["TCGA-G4-6317"].X[0], raw.loc["TCGA-G4-6317"].mean(), rtol=1e-5, atol=1e-5)
-    assert read(path, format="reference")[0].shape == (317, 1577)
+    for form in ("reference", "xena", "matrix"):
+        assert read(path, format=form)[0].shape == (317, 1577)
 
 
 def test_reference_csv_needs_barcodes(tmp_path):

@@ -229,6 +229,18 @@ def test_sample_sheet_names_patients_of_other_cohorts(tmp_path):
     assert report["samples"]["normals_excluded"] == {"11 Solid Tissue Normal": 1}
 
 
+def test_orientation_that_contradicts_the_names(tmp_path):
+    """A stated orientation that would take patients for genes is refused; one that cannot be told is asked for."""
+    frame().to_csv(tmp_path / "m.csv")
+    with pytest.raises(InputError, match=r"would be genes are samples \(TCGA-AA-0001-01\)"):
+        read(tmp_path / "m.csv", orientation="samples_by_genes")
+    table = pd.DataFrame(counts(3, 3), index=["a_1", "b_1", "c_1"], columns=["x_1", "y_1", "z_1"])
+    table.rename_axis("name").to_csv(tmp_path / "u.csv")
+    with pytest.raises(InputError, match="cannot tell which way round"):
+        read(tmp_path / "u.csv")
+    assert list(read(tmp_path / "u.csv", orientation="samples_by_genes")[0].obs_names) == ["a_1", "b_1", "c_1"]
+
+
 def test_written_file_opens_again(tmp_path):
     """The h5ad holds what was read, with its record, and half a file is never left."""
     frame().to_csv(tmp_path / "m.csv.gz")

@@ -16,11 +16,11 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from .errors import InputError
 
@@ -135,7 +135,7 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
         raise InputError(f"is a {kind} file; a text table was expected", file=path)
     try:
         with _stream(path, kind) as stream:
-            buffered = io.BufferedReader(stream, buffer_size=1 << 20)  # type: ignore[arg-type]
+            buffered = io.BufferedReader(stream, buffer_size=1 << 20)  # type: ignore[type-var]
             head = buffered.peek(512)[:512]
             if not head.strip():
                 raise InputError("holds nothing after decompression", file=path, remedy="download it again")
@@ -157,8 +157,9 @@ def _stream(path: Path, kind: str) -> Iterator[IO[bytes]]:
             with archive.open(member) as stream:
                 yield stream
         return
-    opener = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}.get(kind)
-    with opener(path, "rb") if opener else path.open("rb", buffering=0) as stream:
+    openers: dict[str, Callable[[Path], Any]] = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
+    opener = openers.get(kind)
+    with opener(path) if opener else path.open("rb", buffering=0) as stream:
         yield stream
 
 

@@ -12,7 +12,15 @@ from .base import DAYS_A_MONTH, Parsed
 from .table import find
 
 _ENDPOINT = {"OS": ("OS",), "DSS": ("DSS",), "PFI": ("PFS", "PFI"), "DFI": ("DFS", "DFI")}
-_LABEL = ("ONCOTREE_CODE", "CANCER_TYPE_DETAILED", "SUBTYPE", "CANCER_TYPE_ACRONYM", "CANCER_TYPE")
+_LABEL = ("ONCOTREE_CODE", "CANCER_TYPE_DETAILED", "SUBTYPE", "CANCER_TYPE_ACRONYM", "CANCER_TYPE",
+          "Oncotree Code", "Cancer Type Detailed")  # fmt: skip
+_DISPLAYED = {
+    "OS": ("Overall Survival Status", "Overall Survival (Months)"),
+    "DSS": ("Disease-specific Survival status", "Months of disease-specific survival"),
+    "PFI": ("Progression Free Status", "Progress Free Survival (Months)"),
+    "DFI": ("Disease Free Status", "Disease Free (Months)"),
+}
+"""Names under which the web site's download button writes the same columns."""
 
 
 def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
@@ -31,8 +39,8 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
     if patient is None:
         raise missing_column("PATIENT_ID", table.columns, file)
     names = _ENDPOINT[source.endpoint]
-    status = find(table.columns, tuple(f"{name}_STATUS" for name in names))
-    months = find(table.columns, tuple(f"{name}_MONTHS" for name in names))
+    status = find(table.columns, (*(f"{name}_STATUS" for name in names), _DISPLAYED[source.endpoint][0]))
+    months = find(table.columns, (*(f"{name}_MONTHS" for name in names), _DISPLAYED[source.endpoint][1]))
     if status is None or months is None:
         lack = f"{names[0]}_STATUS" if status is None else f"{names[0]}_MONTHS"
         raise missing_column(lack, table.columns, file, "clinical.endpoint")
@@ -55,7 +63,7 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
         "label": label,
         "time": months,
         "event": status,
-        "age": find(table.columns, ("AGE", "AGE_AT_DIAGNOSIS", "DIAGNOSIS_AGE")),
+        "age": find(table.columns, ("AGE", "AGE_AT_DIAGNOSIS", "DIAGNOSIS_AGE", "Diagnosis Age")),
         "sex": find(table.columns, ("SEX", "GENDER")),
         "stage": find(table.columns, ("AJCC_PATHOLOGIC_TUMOR_STAGE", "TUMOR_STAGE", "STAGE", "CLINICAL_STAGE")),
         "site": find(table.columns, ("CENTER", "TISSUE_SOURCE_SITE_CODE")),

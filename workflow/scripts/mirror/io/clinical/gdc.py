@@ -42,6 +42,9 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
     label = source.label.split(".")[-1] if source.label else "primary_diagnosis"
     if source.label and label not in table.columns:
         raise missing_column(source.label, table.columns, file, "clinical.label")
+    if "diagnosis_is_primary_disease" in table.columns:  # a case's other diagnoses must not name its label
+        primary = blank(table["diagnosis_is_primary_disease"]).astype("string").str.lower() == "true"
+        table = table.loc[(~primary.fillna(False)).sort_values(kind="stable").index]
     ids = table[patient].astype(str)
     vital = blank(table["vital_status"]).astype("string").str.lower()
     vital = vital.mask(vital.isin({"unspecified"}))

@@ -40,6 +40,8 @@ def detect_format(columns: pd.Index) -> str:
         return "gdc"
     if "patient_id" in names and {"os_status", "pfs_status", "dfs_status", "dss_status"} & names:
         return "cbioportal"
+    if {"patient id", "overall survival status", "overall survival (months)"} <= names:
+        return "cbioportal"
     return "table"
 
 

@@ -18,7 +18,8 @@ _PATIENT = (
     "case_submitter_id",
     "submitter_id",
     "bcr_patient_barcode",
-    "PATIENT_ID",
+    "_PATIENT",
+    "sample",
 )
 _LABEL = ("label", "subtype", "oncotree_code", "cancer_type", "class", "diagnosis")
 _TIME = ("time_days", "survival_days", "time_months", "survival_months", "os_days", "os_months", "time_years", "time",

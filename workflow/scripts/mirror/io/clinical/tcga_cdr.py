@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from ...config.cohort import ClinicalSource
@@ -40,7 +42,7 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
     frame = pd.DataFrame({role: table[column] for role, column in columns.items()})
     if stage is not None:
         frame["stage"] = stage
-    facts = {"columns": columns, "time_unit": "days", "endpoint": source.endpoint}
+    facts: dict[str, Any] = {"columns": columns, "time_unit": "days", "endpoint": source.endpoint}
     if "Redaction" in table:
         facts["redacted_patients"] = int(blank(table["Redaction"]).notna().sum())
     return Parsed(frame, 1.0, "event", facts, vital="vital" if "vital" in frame else None)

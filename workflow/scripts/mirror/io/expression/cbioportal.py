@@ -16,7 +16,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     RSEM files hold estimated counts (not whole numbers, scaled by the upper quartile); files whose names speak of
     z-scores, FPKM or TPM are taken at their word unless the numbers forbid it.
     """
-    raw = matrix.read(source.model_copy(update={"orientation": "genes_by_samples"}), select)
+    raw = matrix.read(source, select, usual="genes_by_samples")
     if raw.kind is None and "rsem" in Path(source.path).name.lower():
         raw.kind = "counts"
         raw.notes["values"] = "RSEM estimates scaled by the upper quartile"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,8 @@ def read_columns(
     wanted = [str(position) for position in (*text_columns, *columns)]
     types = {str(position): pa.string() for position in text_columns}
     types |= {str(position): pa.float32() for position in columns}
-    blocks, texts = Blocks(), {position: [] for position in text_columns}
+    blocks = Blocks()
+    texts: dict[int, list[str]] = {position: [] for position in text_columns}
     # A block must hold several whole lines, however wide the table is.
     widest = max(sum(map(len, fields)) + len(fields) for fields in header.first)
     with open_binary(path) as stream:
@@ -141,7 +142,8 @@ def read_ids(path: str | Path, header: Header, columns: Sequence[int]) -> list[t
     return out
 
 
-def _lines(path: str | Path, header: Header):
+def _lines(path: str | Path, header: Header) -> Iterator[tuple[int, str]]:
+    """Yield (number, text) of the data lines."""
     with open_text(path) as text:
         for _ in range(header.skip):
             text.readline()

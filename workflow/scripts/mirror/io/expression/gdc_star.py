@@ -45,7 +45,8 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     if not select.sheet and root.is_dir() and (sheet := _find_sheet(root)):
         select.sheet = read_sheet(str(sheet))
         notes["sample_sheet"] = sheet.name
-    names, named_by = [], Counter()
+    names: list[str] = []
+    named_by: Counter[str] = Counter()
     for file in files:
         name, how = _sample_of(file, root, select)
         names.append(name)

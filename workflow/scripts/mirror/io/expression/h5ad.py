@@ -50,8 +50,8 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
             block = adata.layers[source.layer][rows] if source.layer else adata.X[rows]
             values[start : start + _ROWS] = block.toarray() if sparse.issparse(block) else np.asarray(block)
         genes = pd.DataFrame({"id": adata.var_names.astype(str)})
-        for role, names in _VAR.items():
-            found = next((name for name in names if name in adata.var), None)
+        for role, usual in _VAR.items():
+            found = next((name for name in usual if name in adata.var), None)
             if found:
                 genes[role] = adata.var[found].astype(str).to_numpy()
     finally:

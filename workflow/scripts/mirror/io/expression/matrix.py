@@ -17,8 +17,10 @@ from .delimited import is_number, read_columns, read_ids, read_rows
 from .samples import SampleSelector
 
 
-def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
+def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction | None = None) -> RawMatrix:
     """Read a matrix; only the selected samples are turned into numbers.
+
+    ``usual`` is the orientation to assume where it cannot be told (formats that have a usual one).
 
     With genes in rows the first column names them, further annotation columns (``gene_name``, ``gene_type``,
     ``Entrez_Gene_Id`` ...) go to ``genes``. With samples in rows the identifiers are in a column named so, or
@@ -32,7 +34,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     if container(source.path) == "parquet":
         from .parquet import read as read_parquet
 
-        return read_parquet(source, select)
+        return read_parquet(source, select, usual)
     header = read_header(source.path)
     columns, first = header.columns, header.first
     start = 0
@@ -43,11 +45,8 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
             f"has {len(columns)} column(s), so it is no matrix (delimiter read as {header.delimiter!r})",
             file=source.path,
         )
-    direction = source.orientation
-    if direction == "auto":
-        direction = way.orient(
-            columns[start + 1 :], [fields[start] for fields in first], columns[start], select.knows, source.path
-        )
+    down = [fields[start] for fields in first]
+    direction = way.settle(source, columns[start + 1 :], down, columns[start], select.knows, usual)
     notes: dict[str, Any] = {"orientation": direction, "comment_lines": len(header.comments)}
     if direction == "genes_by_samples":
         text, samples = split_annotations(columns, first, start, select, source.path)

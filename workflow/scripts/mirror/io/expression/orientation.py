@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Literal
 
+from ...config.rna import ExpressionSource
 from ..barcodes import parse
 from ..errors import InputError
 from .genes import parse_ensembl
@@ -34,6 +36,7 @@ METADATA = PATIENT_ID_NAMES | SAMPLE_ID_NAMES | {
 _SYMBOL = re.compile(r"^(?:[A-Z][A-Z0-9]{0,9}(?:[-.][A-Z0-9]{1,8}){0,2}|C\d{1,2}orf\d+)$")
 
 Known = Callable[[str], bool]
+Direction = Literal["genes_by_samples", "samples_by_genes"]
 
 
 def sample_share(names: Sequence[str], known: Known) -> float:
@@ -46,7 +49,41 @@ def gene_share(names: Sequence[str]) -> float:
     return sum(bool(parse_ensembl(n.split("|")[0])) or bool(_SYMBOL.match(n)) for n in names) / max(len(names), 1)
 
 
-def orient(columns: Sequence[str], rows: Sequence[str], corner: str, known: Known, file: str) -> str:
+def settle(
+    source: ExpressionSource,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    corner: str,
+    known: Known,
+    usual: Direction | None,
+) -> Direction:
+    """Return the stated orientation unless the names contradict it, else the one recognised, else the usual one.
+
+    Raises
+    ------
+    InputError
+        When the stated orientation would take patients for genes, or nothing tells which way round it is.
+    """
+    stated = source.orientation
+    if stated == "auto":
+        try:
+            return orient(columns, rows, corner, known, source.path)
+        except InputError:
+            if usual is None:
+                raise
+            return usual
+    across, down = sample_share(columns, known), sample_share(rows, known)
+    samples, genes = (across, down) if stated == "genes_by_samples" else (down, across)
+    if genes >= 0.3 and samples == 0:
+        raise InputError(
+            f"`orientation` is {stated}, but what would be genes are samples ({(rows if down else columns)[0]})",
+            file=source.path,
+            remedy="set `orientation: auto`",
+        )
+    return stated
+
+
+def orient(columns: Sequence[str], rows: Sequence[str], corner: str, known: Known, file: str) -> Direction:
     """Return ``genes_by_samples`` or ``samples_by_genes``.
 
     Parameters

@@ -19,7 +19,7 @@ from .samples import SampleSelector
 _CELLS = 4 << 20
 
 
-def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
+def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction | None = None) -> RawMatrix:
     """Read a matrix; with genes in rows only the cohort's columns leave the disk.
 
     The identifiers down the side are the stored pandas index, or the first text column.
@@ -32,19 +32,19 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     path = source.path
     try:
         with pq.ParquetFile(path) as file:
-            return _read(file, source, select)
+            return _read(file, source, select, usual)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"damaged parquet file ({str(error).splitlines()[0]})", file=path) from error
 
 
-def _read(file: pq.ParquetFile, source: ExpressionSource, select: SampleSelector) -> RawMatrix:
+def _read(
+    file: pq.ParquetFile, source: ExpressionSource, select: SampleSelector, usual: way.Direction | None
+) -> RawMatrix:
     path, schema = source.path, file.schema_arrow
     side = side_column(schema, path)
     ids = [str(i).strip() for i in file.read(columns=[side]).column(0).to_pylist()]
     names = [name for name in schema.names if name != side]
-    direction = source.orientation
-    if direction == "auto":
-        direction = way.orient(names, ids[:500], side, select.knows, path)
+    direction = way.settle(source, names, ids[:500], side, select.knows, usual)
     notes: dict[str, Any] = {"orientation": direction}
     numeric = {name for name in names if _is_number(schema.field(name).type)}
     left_out = [name for name in names if name not in numeric]

@@ -183,7 +183,10 @@ def one_row_a_patient(
     groups: dict[str, list[int]] = {}
     for row, patient in enumerate(patients):
         groups.setdefault(patient, []).append(row)
-    keep, obs, differing, repeated = [], [], [], 0
+    keep: list[int] = []
+    obs: list[tuple[str, str, int, int]] = []
+    differing: list[str] = []
+    repeated = 0
     averaged: dict[int, np.ndarray] = {}
     for patient, rows in groups.items():
         distinct = [rows[0]]

@@ -21,9 +21,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     InputError
         As `mirror.io.expression.matrix.read`, and when the probe map knows none of the identifiers.
     """
-    if source.orientation == "auto":
-        source = source.model_copy(update={"orientation": "genes_by_samples"})
-    raw = matrix.read(source, select)
+    raw = matrix.read(source, select, usual="genes_by_samples")
     # The file's name says TPM or counts, but the hub stores logarithms; the numbers have the last word.
     raw.kind = "log2" if raw.kind != "zscore" else raw.kind
     if source.probe_map:
