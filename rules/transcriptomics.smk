@@ -59,7 +59,7 @@ rule normalize_expression:
     input:
         raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
     output:
-        expression=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
     log:
         f"{RESULTS}/logs/normalize_expression/{{cohort}}.log",
     wildcard_constraints:
