@@ -179,5 +179,5 @@ def test_what_cannot_be_used_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a fitted transform"):
         Transform.load(tmp_path / "broken.npz")
     adata.X[:10, 1] = np.nan
-    with pytest.raises(InputError, match="G001: 1 genes have no value in any training patient"):
+    with pytest.raises(InputError, match="G001: the gene has no value in any training patient"):
         fit_transform(adata, adata.obs_names[:10], ["G001"], rna)

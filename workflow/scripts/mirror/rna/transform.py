@@ -351,14 +351,18 @@ def _batches(adata: AnnData, rows: np.ndarray, key: str) -> np.ndarray:
 
 def _medians(x: np.ndarray, genes: Sequence[str]) -> np.ndarray:
     """Median of the measured values, float64 (G,)."""
-    empty = np.isnan(x).all(axis=0)
-    if empty.any():
-        raise InputError(
-            f"{int(empty.sum())} genes have no value in any training patient",
-            row=genes[int(np.argmax(empty))],
-            remedy="drop them (expression.missing: drop_gene)",
-        )
-    return np.nanmedian(x, axis=0).astype(np.float64)
+    out = np.empty(x.shape[1])
+    for start in range(0, x.shape[1], CHUNK):
+        part = x[:, start : start + CHUNK]
+        missing = np.isnan(part)
+        if missing.all(axis=0).any():
+            raise InputError(
+                "the gene has no value in any training patient",
+                row=genes[start + int(np.argmax(missing.all(axis=0)))],
+                remedy="drop such genes (expression.missing: drop_gene)",
+            )
+        out[start : start + CHUNK] = np.nanmedian(part, axis=0) if missing.any() else np.median(part, axis=0)
+    return out
 
 
 def _clipped(x: np.ndarray, bound: float | None) -> np.ndarray:
@@ -367,9 +371,12 @@ def _clipped(x: np.ndarray, bound: float | None) -> np.ndarray:
 
 
 def _fill(x: np.ndarray, median: np.ndarray) -> None:
-    missing = np.isnan(x)
-    if missing.any():
-        np.copyto(x, median.astype(np.float32), where=missing)
+    """Put the medians where values are missing, in place."""
+    for start in range(0, x.shape[1], CHUNK):
+        part = x[:, start : start + CHUNK]
+        missing = np.isnan(part)
+        if missing.any():
+            np.copyto(part, median[start : start + CHUNK].astype(np.float32), where=missing)
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
