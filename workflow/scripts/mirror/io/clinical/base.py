@@ -68,7 +68,7 @@ def to_number(column: pd.Series, name: str, file: str) -> pd.Series:
     """Return float64 with missing marks as NaN; any other text is an `InputError` with its row."""
     text = blank(column)
     number = pd.to_numeric(text, errors="coerce")
-    bad = text.notna() & number.isna()
+    bad = text.notna() & ~np.isfinite(number.astype(float))
     if bad.any():
         at = bad.to_numpy().argmax()
         raise InputError(
