@@ -1,7 +1,5 @@
 """Divide a cohort's patients into folds under one scheme."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any
