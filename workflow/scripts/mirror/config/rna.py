@@ -67,7 +67,12 @@ class SelectionSettings(Settings):
     step: float = Field(0.05, gt=0, lt=1, description="Share of the original genes dropped a round (rfecv).")
     inner_folds: int = Field(5, ge=2, description="Folds inside the training patients (rfecv).")
     C: float = Field(1.0, gt=0, description="Inverse regularisation of the linear SVM (rfecv) and of elastic_net.")
-    min_genes: int = Field(1, ge=1, description="Fewest genes rfecv may choose.")
+    min_genes: int = Field(
+        100,
+        ge=1,
+        description="Fewest genes rfecv may choose. scikit-learn's default is 1, and where one gene or the majority "
+        "class is as accurate as any model, 1 is what it takes; an encoder of expression needs more.",
+    )
     l1_ratio: float = Field(0.5, gt=0, le=1, description="Share of the l1 penalty (elastic_net).")
     gene_list: str | None = Field(
         None, description="Genes always kept (COSMIC CSV, plain list or GMT); for method list, the whole selection."
