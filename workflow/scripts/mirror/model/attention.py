@@ -9,8 +9,12 @@ from torch import Tensor, nn
 from ..config.pretrain import ModelSettings
 from ..io.errors import InputError
 from .nystrom import PinvScaling, front_padding, nystrom_attention, nystrom_row, pad_front
+from .nystrom_cpu import NystromCPU
+from .value_convolution import value_convolution
 
 RESIDUAL_WIDTH = 33
+# Fewer landmarks than this: the iteration itself is as fast as an eigendecomposition.
+SMALLEST_SPECTRAL = 96
 
 
 class SlideAttention(nn.Module):
@@ -66,11 +70,15 @@ class SlideAttention(nn.Module):
         n = x.shape[1]
         if self.kind == "exact":
             q, k, v = self._heads(x)
-            mixed = F.scaled_dot_product_attention(q, k, v)
+            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+            mixed = mixed + value_convolution(v.transpose(1, 2).flatten(2), self.residual.weight)
+        elif x.is_cpu and x.dtype == torch.float32 and self.landmarks >= SMALLEST_SPECTRAL:
+            mixed = NystromCPU.apply(self.qkv(x), self.residual.weight, self.heads, self.landmarks, self.pinv_scaling)
         else:
             q, k, v = self._heads(pad_front(x, front_padding(n, self.landmarks)))
             mixed = nystrom_attention(q * q.shape[-1] ** -0.5, k, v, self.landmarks, self.pinv_scaling)
-        mixed = (mixed + self.residual(v)).transpose(1, 2).flatten(2)[:, -n:]
+            mixed = mixed.transpose(1, 2).flatten(2)
+            mixed = (mixed + value_convolution(v.transpose(1, 2).flatten(2), self.residual.weight))[:, -n:]
         return self.dropout(self.out(mixed))
 
     def row(self, x: Tensor, index: int) -> Tensor:

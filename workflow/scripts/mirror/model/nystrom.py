@@ -97,7 +97,8 @@ def _factors(q: Tensor, k: Tensor, landmarks: int) -> tuple[Tensor, Tensor, Tens
     right = torch.softmax(q_l @ k.transpose(-1, -2), -1)
     with torch.autocast(q.device.type, enabled=False):
         # The inverse needs full precision whatever the autocast says.
-        core = torch.softmax(q_l.float() @ k_l.float().transpose(-1, -2), -1)
+        full = torch.promote_types(q_l.dtype, torch.float32)
+        core = torch.softmax(q_l.to(full) @ k_l.to(full).transpose(-1, -2), -1)
     return left, core, right
 
 

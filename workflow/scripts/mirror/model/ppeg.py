@@ -39,6 +39,6 @@ class PPEG(nn.Module):
         side = square_side(tokens.shape[1])
         kernel = self.conv7.weight + F.pad(self.conv5.weight, [1] * 4) + F.pad(self.conv3.weight, [2] * 4)
         bias = self.conv7.bias + self.conv5.bias + self.conv3.bias
-        grid = tokens.transpose(1, 2).unflatten(2, (side, side))
+        grid = tokens.unflatten(1, (side, side)).permute(0, 3, 1, 2)  # channels last, no copy
         grid = grid + F.conv2d(grid, kernel, bias, padding=3, groups=grid.shape[1])
-        return torch.cat([cls, grid.flatten(2).transpose(1, 2)], 1)
+        return torch.cat([cls, grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)

@@ -1,0 +1,145 @@
+"""Seconds and peak memory of one pre-training step (forward, backward, Adam).
+
+Three models with the same weights, sizes and inputs, each in its own process: with the
+``nystrom-attention`` package's module as the attention (the reference point), with ours at
+equal numerics, and with exact attention. The last line is one JSON object; times are medians.
+
+    python benchmarks/pretrain_step.py                 # CPU, float32, batch 4
+    python benchmarks/pretrain_step.py --device cuda   # GPU, bfloat16, batch 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
+
+KINDS = ("reference", "nystrom", "exact")
+
+
+def use_package_attention(model) -> None:
+    """Put the package's attention, with the same weights, in place of ours."""
+    from nystrom_attention import NystromAttention
+
+    from mirror.model.attention import AttentionBlock
+
+    for block in [m for m in model.modules() if isinstance(m, AttentionBlock)]:
+        ours = block.attention
+        dim = ours.out.in_features
+        theirs = NystromAttention(
+            dim=dim,
+            dim_head=dim // ours.heads,
+            heads=ours.heads,
+            num_landmarks=ours.landmarks,
+            pinv_iterations=6,
+            residual=True,
+            dropout=ours.dropout.p,
+        )
+        theirs.to_qkv.load_state_dict(ours.qkv.state_dict())
+        theirs.to_out[0].load_state_dict(ours.out.state_dict())
+        theirs.res_conv.load_state_dict(ours.residual.state_dict())
+        block.attention = theirs
+
+
+def measure(kind: str, options: argparse.Namespace) -> dict[str, float]:
+    """Median seconds a step and peak MB of one kind, in this process."""
+    import torch
+
+    from mirror.config.pretrain import PretrainSettings
+    from mirror.model.draws import Draws
+    from mirror.model.losses import compute_losses
+    from mirror.model.mirror import build_model
+
+    cuda = options.device == "cuda"
+    settings = PretrainSettings.model_validate(
+        {
+            "model": {
+                "embed_dim": options.dim,
+                "tokens": options.tokens,
+                "attention": "exact" if kind == "exact" else "nystrom",
+                "pinv_scaling": "batch",
+            }
+        }
+    )
+    torch.manual_seed(0)
+    torch.set_float32_matmul_precision("highest")
+    model = build_model(settings, options.genes, options.width)
+    if kind == "reference":
+        use_package_attention(model)
+    model.train().to(options.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-5, fused=True)
+    b, n = options.batch, options.tokens
+    bags = torch.randn(b, n, options.width).to(options.device)
+    rna = torch.randn(b, options.genes).to(options.device)
+    draws = Draws(torch.rand(b, n), torch.rand(b, options.dim), torch.randn(b, 128), torch.randn(b, 128)).to(
+        options.device
+    )
+    seconds, losses = [], []
+    for step in range(options.warmup + options.steps):
+        start = time.perf_counter()
+        model.before_step()
+        with torch.autocast(options.device, torch.bfloat16, enabled=cuda):
+            output = model(bags, rna, draws)
+        loss = compute_losses(output, settings)["total"]
+        del output
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        model.after_step()
+        if cuda:
+            torch.cuda.synchronize()
+        losses.append(loss.item())
+        if step >= options.warmup:
+            seconds.append(time.perf_counter() - start)
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    )
+    return {"s": statistics.median(seconds), "mb": peak, "losses": losses}
+
+
+def main() -> None:
+    """Measure each kind in its own process and print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--batch", type=int, help="default: 4 on a CPU, 16 on a GPU")
+    parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--dim", type=int, default=768)
+    parser.add_argument("--width", type=int, default=768, help="patch-feature width")
+    parser.add_argument("--genes", type=int, default=10234)
+    parser.add_argument("--steps", type=int, help="timed steps; default: 3 on a CPU, 20 on a GPU")
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--in-process", choices=KINDS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.batch = options.batch or (16 if options.device == "cuda" else 4)
+    options.steps = options.steps or (20 if options.device == "cuda" else 3)
+    if options.in_process:
+        print(json.dumps(measure(options.in_process, options)))
+        return
+    results = {}
+    for kind in options.kinds:
+        command = [sys.executable, __file__, *sys.argv[1:], "--in-process", kind]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        results[kind] = json.loads(done.stdout.splitlines()[-1])
+        r = results[kind]
+        print(
+            f"{kind:10s} {r['s']:8.3f} s/step {options.batch / r['s']:9.2f} samples/s {r['mb']:8.0f} MB  "
+            f"losses {' '.join(f'{x:.6f}' for x in r['losses'])}",
+            flush=True,
+        )
+    if "reference" in results:
+        for kind in (k for k in results if k != "reference"):
+            s, mb = (results[kind][key] / results["reference"][key] for key in ("s", "mb"))
+            print(f"{kind} / reference: {s:.3f} of the time, {mb:.3f} of the memory")
+    print(json.dumps({f"{kind}_{key}": round(r[key], 3) for kind, r in results.items() for key in ("s", "mb")}))
+
+
+if __name__ == "__main__":
+    main()
