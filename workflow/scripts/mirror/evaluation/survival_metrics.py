@@ -87,18 +87,20 @@ def _case_control(fold: FoldRisks, horizon: float) -> np.ndarray:
     return weight[:, None] * (fold.time > horizon)[None, :]
 
 
-def brier_by_patient(fold: FoldRisks) -> tuple[np.ndarray, np.ndarray] | None:
-    """Each patient's integrated Brier contribution, and its rows; None where it cannot be had.
+def brier_by_patient(fold: FoldRisks, at: np.ndarray | None = None) -> np.ndarray | None:
+    """Each patient's integrated Brier contribution, shape (n,); None where it cannot be had.
 
     Integrated by the trapezoid rule over the span of follow-up of the test patients, as far as
-    enough training patients are under observation, and divided by its length.
+    enough training patients are under observation, and divided by its length; or over the
+    times ``at``. The mean over patients is the integrated Brier score (Graf et al. 1999).
     """
     if fold.survival.shape[1] == 0 or len(fold.time) < 2:
         return None
-    start, end = fold.time.min(), min(np.nextafter(fold.time.max(), 0), fold.censoring.limit)
-    if not end > start:
-        return None
-    at = np.linspace(start, end, BRIER_POINTS)
+    if at is None:
+        start, end = fold.time.min(), min(np.nextafter(fold.time.max(), 0), fold.censoring.limit)
+        if not end > start:
+            return None
+        at = np.linspace(start, end, BRIER_POINTS)
     knots = np.r_[0.0, fold.survival_times]
     curve = np.stack([np.interp(at, knots, np.r_[1.0, row]) for row in fold.survival])
     g_time, g_at = fold.censoring.at(fold.time), fold.censoring.at(at)
@@ -107,7 +109,7 @@ def brier_by_patient(fold: FoldRisks) -> tuple[np.ndarray, np.ndarray] | None:
     # An event after the last time used never counts as a case, so that its weight may be anything.
     score = np.where(died, curve**2 / np.maximum(g_time, 1e-12)[:, None], 0.0)
     score += np.where(alive, (1 - curve) ** 2 / g_at, 0.0)
-    return np.trapezoid(score, at, axis=1) / (end - start), np.arange(len(fold.time))
+    return np.trapezoid(score, at, axis=1) / (at[-1] - at[0])
 
 
 def survival_metrics(
@@ -149,7 +151,7 @@ def survival_metrics(
             total[name] += b
         found = brier_by_patient(fold)
         if found is not None:
-            ibs += weight @ found[0]
+            ibs += weight @ found
             ibs_weight += weight.sum(axis=1)
     values, left_out = {}, {}
     for name in names:

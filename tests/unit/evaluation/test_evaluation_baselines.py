@@ -1,0 +1,138 @@
+"""Baselines: each runs in the same folds, finds the signal, and says what it lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mirror.config.dag import BASELINES
+from mirror.config.evaluation import EvaluationSettings
+from mirror.evaluation.baselines import find_baseline, load_all
+from mirror.evaluation.baselines._data import Slides
+from mirror.evaluation.baselines.clinical_cox import covariates, stage_number
+from mirror.evaluation.compute import score_predictions
+from mirror.evaluation.evaluate import Names
+from mirror.evaluation.supervised import evaluate_baseline
+from mirror.io.errors import InputError
+from mirror.io.features import write_features
+
+QUICK = EvaluationSettings(
+    probe={"C": [0.01], "inner_folds": 3},
+    statistics={"bootstrap": 50},
+    baseline={"mil_epochs": 8, "mil_lr": 5e-3, "mil_width": 16, "mil_tokens": 16, "mlp_epochs": 30, "forest_trees": 20},
+)
+FOLDS = pd.DataFrame(
+    [
+        {"patient_id": f"P{i:03d}", "repeat": 0, "fold": fold, "set": "test" if i % 2 == fold else "train"}
+        for fold in range(2)
+        for i in range(60)
+    ]
+)
+CASES = [(name, task) for name, entry in sorted(load_all().items()) for task in entry.tasks]
+
+
+@pytest.fixture(scope="module")
+def sources(evaluation_cohort, tmp_path_factory):
+    """Patch features (every third patient has two slides) and genes that carry the factors."""
+    patients, factors, _, _ = evaluation_cohort
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("features")
+    to_patch, to_gene = 0.7 * rng.normal(size=(2, 12)), rng.normal(size=(2, 80))
+    rows = []
+    for i, patient in enumerate(patients.index):
+        for k in range(1 + (i % 3 == 0)):
+            n = int(rng.integers(15, 40))
+            features = (factors[i] @ to_patch + rng.normal(size=(n, 12))).astype(np.float32)
+            coords = np.c_[np.arange(n), np.zeros(n, int)] * 256
+            write_features(folder / f"{patient}_{k}.h5", features, coords, encoder="plain", dtype="float32")
+            rows.append({"slide_id": f"{patient}_{k}", "patient_id": patient})
+    genes = (factors @ to_gene + 1.5 * rng.normal(size=(len(patients), 80))).astype(np.float32)
+    genes[3, 5] = 36893.0  # as in the real z-scores
+    place = {patient: row for row, patient in enumerate(patients.index)}
+
+    def expression(wanted):
+        return genes[[place[p] for p in wanted]], list(wanted)
+
+    return Slides(pd.DataFrame(rows), folder), {f"r0f{k}": expression for k in range(2)}
+
+
+def _run(name, task, evaluation_cohort, sources, **changes):
+    patients, *_ = evaluation_cohort
+    slides, expression = sources
+    given = {"patients": patients, "slides": slides, "expression": expression, **changes}
+    table = given.pop("patients")
+    return evaluate_baseline(name, table, FOLDS, task, Names("sim", "enc", "cv5", name), QUICK, 1, **given)
+
+
+def test_registry_is_what_the_workflow_plans():
+    """The plan's list (made before any environment exists) and the registry agree."""
+    assert {name: (entry.modality, entry.tasks) for name, entry in load_all().items()} == BASELINES
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_baseline_predicts_every_patient_and_finds_the_signal(name, task, evaluation_cohort, sources):
+    """Held-out AUROC or C-index well above one half, in every baseline."""
+    patients, *_ = evaluation_cohort
+    result = _run(name, task, evaluation_cohort, sources)
+    assert (result.rows.groupby("head")["patient_id"].nunique() == len(patients)).all()
+    assert set(result.rows["protocol"]) == {"supervised"}
+    assert set(result.metadata["patients"]) == {"r0f0", "r0f1"}
+    table = score_predictions({task: result.rows}, {"sim": patients}, {("sim", "cv5"): FOLDS}, QUICK).metrics
+    metric = "auroc" if task == "subtyping" else "c_index"
+    assert (table.query(f"fold == 'pooled' and metric == '{metric}'")["value"] > 0.6).all()
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_baseline_without_its_data_yields_no_rows_and_a_reason(name, task, evaluation_cohort, sources):
+    """No slides, no RNA, no clinical columns: an empty table that says so."""
+    bare = evaluation_cohort[0].drop(columns=["age", "sex", "stage"])
+    result = _run(name, task, evaluation_cohort, sources, patients=bare, slides=None, expression=None)
+    assert len(result.rows) == 0 and len(result.metadata["notes"]) == 2
+    assert "left out" in result.metadata["notes"][0]
+
+
+def test_unknown_baselines_and_tasks_are_one_line_errors(evaluation_cohort, sources):
+    """The error names what there is."""
+    with pytest.raises(InputError, match="rna_cox"):
+        find_baseline("rna_coxx")
+    with pytest.raises(InputError, match="its tasks: survival"):
+        _run("rna_cox", "subtyping", evaluation_cohort, sources)
+
+
+def test_stages():
+    """Stages of many spellings."""
+    spelled = ["Stage I", "stage IIIA", "IV", "Stage IIB", "2", "Stage X", "not reported", None, "I/II NOS"]
+    assert [stage_number(text) for text in spelled][:5] == [1, 3, 4, 2, 2]
+    assert np.isnan([stage_number(text) for text in spelled[5:8]]).all()
+
+
+def test_covariates_are_learnt_from_training_patients():
+    """Medians and categories come from training; names of patients and unknown columns are left out."""
+    train = pd.DataFrame(
+        {
+            "age": [60, 70, None, 80],
+            "sex": ["male", "female", "male", "male"],
+            "stage": [None, None, None, "Stage I"],
+            "site": list("abcd"),
+        }
+    )
+    test = pd.DataFrame({"age": [None], "sex": ["other"], "stage": ["Stage IV"], "site": ["e"]})
+    x, x_test, used = covariates(train, test)
+    assert used == ["age", "sex"]
+    assert x.shape == (4, 3) and list(x_test[0]) == [70.0, 1.0, 0.0]
+
+
+def test_bags_hold_a_patients_own_patches_once(sources):
+    """All slides of a patient, without replacement, cut at the size asked for."""
+    slides, _ = sources
+    patient = next(p for p, files in slides.files.items() if len(files) == 2)
+    everything = slides.bag(patient, 10_000, np.random.default_rng(0))
+    assert len(everything) == slides.patches(patient)
+    some = slides.bag(patient, 20, np.random.default_rng(0))
+    assert len(some) == 20 == len(np.unique(some, axis=0))
+    slides_uncached = Slides.__new__(Slides)
+    slides_uncached.__dict__.update({**vars(slides), "_cache": None})
+    assert np.array_equal(slides_uncached.bag(patient, 20, np.random.default_rng(0)), some)
+    mean = np.mean([file.all().mean(axis=0) for file in slides.files[patient]], axis=0)
+    assert np.allclose(slides.pooled("mean", patient), mean, atol=1e-5)
