@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,36 @@ def test_projects_share_by_content(tmp_path: Path, encoder: TileEncoder, monkeyp
     assert FeatureFile(third.out).coord_attrs["name"] == "another name"
     assert FeatureFile(first.out).coord_attrs["name"] == "s"
     embed_slide(third)
+
+
+def test_pixels_are_read_as_the_tiling_settings_say(
+    project: Project, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.slide()
+    job = project.job(encoder)
+    table, seen, real = job.table, [], embed.iterate_tiles
+    info = table.info | {"settings": {"backend": "openslide"}}
+    write_tiles(job.tiles, TileTable(table.coords, table.tissue_fraction, table.pen_fraction, table.grid, info))
+    monkeypatch.setattr(embed, "iterate_tiles", lambda *args: seen.append(args[6]) or real(*args))
+    embed_slide(project.job(encoder))
+    assert seen == ["openslide"]
+
+
+def test_the_end_of_reading_is_told_while_the_encoder_works(
+    project: Project, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the next slide is read meanwhile; told once."""
+    project.slide()
+    told, real, calls = [], TileEncoder.forward, []
+
+    def slow(self: TileEncoder, tiles: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.2)
+        calls.append(len(told))
+        return real(self, tiles)
+
+    monkeypatch.setattr(TileEncoder, "forward", slow)
+    embed_slide(project.job(encoder), lambda: told.append(1))
+    assert told == [1] and calls[-1] == 1, "told before the last batch was encoded"
 
 
 def test_nothing_is_shared_that_differs(tmp_path: Path, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch) -> None:

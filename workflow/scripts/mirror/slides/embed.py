@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import re
 import time
@@ -61,9 +62,17 @@ def tiles_hash(tiles: TileTable) -> str:
     return hash_facts(places, sizes, str(tiles.info.get("settings_hash", "")))
 
 
+def tile_backend(tiles: TileTable) -> str:
+    """How the tiling settings say that pixels are read: auto or openslide."""
+    try:
+        return str(json.loads(tiles.info["settings"]).get("backend", "auto"))
+    except (KeyError, TypeError, ValueError):  # tiles of another tool
+        return "auto"
+
+
 def features_hash(tiles: TileTable, encoder: TileEncoder, settings: EmbedSettings) -> str:
-    """Hash of everything asked for: tiles, encoder with its weights, stored type, precision."""
-    return hash_facts(tiles_hash(tiles), encoder.identity, settings.dtype, settings.precision)
+    """Hash of everything asked for: tiles, how they are read, encoder with its weights, stored type, precision."""
+    return hash_facts(tiles_hash(tiles), tile_backend(tiles), encoder.identity, settings.dtype, settings.precision)
 
 
 @dataclass
@@ -132,9 +141,9 @@ class SlideJob:
             table = self.table
             size_px, size_level0 = int(table.grid["patch_size"]), float(table.grid["patch_size_level0"])
             batch = max(1, min(self.encoder.batch_size, _BATCH_BYTES // (size_px**2 * 3)))
-            threads = self.settings.readers or self.threads
+            threads, backend = self.settings.readers or self.threads, tile_backend(table)
             self._ahead = ReadAhead(
-                lambda: iterate_tiles(self.slide_path, table.coords, size_level0, size_px, threads, batch),
+                lambda: iterate_tiles(self.slide_path, table.coords, size_level0, size_px, threads, batch, backend),
                 focus_score,
                 self.encoder.pinned,
             )
