@@ -115,9 +115,41 @@ rule evaluate_baseline:
 ALL_PREDICTIONS = [p for c in PLAN.cohorts for p in PLAN.predictions(c)]
 
 
+rule audit_predictions:
+    input:
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        predictions=lambda w: [
+            p for p in PLAN.predictions(w.cohort) if f"/{w.scheme}/" in p
+        ],
+    output:
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/audit_predictions.json",
+    log:
+        f"{RESULTS}/logs/audit_predictions/{{cohort}}_{{scheme}}.log",
+    conda:
+        "../envs/rna.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        settings=CONFIG["audit"],
+        code=code("audit_leaks"),
+    message:
+        "Auditing what the probes and baselines of {wildcards.cohort} saw ({wildcards.scheme})"
+    script:
+        "../workflow/scripts/audit_leaks.py"
+
+
 rule compute_metrics:
     input:
         predictions=ALL_PREDICTIONS,
+        audits=[
+            f"{RESULTS}/cohort/{c}/{s}/audit_predictions.json"
+            for c in PLAN.cohorts
+            for s in CONFIG["splits"]
+            if PLAN.predictions(c)
+        ],
         embeddings=[
             f"{RESULTS}/embeddings/{c}/{e}/{s}/{v}/{f}.h5ad"
             for c in PLAN.cohorts

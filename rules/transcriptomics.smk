@@ -33,6 +33,11 @@ rule read_expression:
     input:
         expression=expression_file,
         patients=wanted_patients,
+        beside=lambda w: [
+            path
+            for key in ("sample_sheet", "probe_map")
+            if (path := expression_source(w).get(key))
+        ],
     output:
         raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
     log:

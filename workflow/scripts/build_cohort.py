@@ -41,16 +41,31 @@ def main(
     if clinical:
         table = pd.read_csv(clinical, sep="\t", dtype=TEXT)
         steps = list(json.loads(clinical_report.read_text()).get("flow", [])) if clinical_report else []
+    obs = anndata.read_h5ad(rna, backed="r").obs if rna else None
+    status = [read_status(paths) for paths in (tiles, *features.values())]
+    if table is not None:
+        # Rare labels are rare among the patients of this study, not among a table's 11,000.
+        people = {p for frame in status if frame is not None for p in frame["patient_id"]}
+        people |= set(obs.index) if obs is not None else set()
+        if people:
+            mine = table["patient_id"].isin(people)
+            steps.append(
+                {
+                    "step": "of these, in this study",
+                    "unit": "patients",
+                    "kept": int(mine.sum()),
+                    "dropped": int((~mine).sum()),
+                    "reason": "neither slide nor expression",
+                }
+            )
+            table = table[mine]
         table, counts = apply_labels(
             table, settings["label_map"], settings["exclude_labels"], settings["min_label_count"]
         )
         steps += counts
-    obs = None
-    if rna:
-        obs = anndata.read_h5ad(rna, backed="r").obs
     cohort = build_cohort(
-        tiles=read_status(tiles),
-        features=[frame for paths in features.values() if (frame := read_status(paths)) is not None],
+        tiles=status[0],
+        features=[frame for frame in status[1:] if frame is not None],
         clinical=table,
         rna=obs,
         require=settings["require"],

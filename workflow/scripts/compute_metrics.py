@@ -1,7 +1,5 @@
 """Rule compute_metrics: every prediction of a run -> metrics, comparisons and what was left out."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

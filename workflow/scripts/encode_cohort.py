@@ -1,7 +1,5 @@
 """Embed a whole cohort with one fold's checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

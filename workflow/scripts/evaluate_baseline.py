@@ -1,7 +1,5 @@
 """Rule evaluate_baseline: one baseline, one task, all folds of a scheme -> predictions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

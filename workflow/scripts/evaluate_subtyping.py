@@ -1,7 +1,5 @@
 """Rule evaluate_subtyping: frozen embeddings of all folds -> subtype predictions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rule evaluate_survival: frozen embeddings of all folds -> survival predictions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pre-train one variant on one fold."""
 
-from __future__ import annotations
-
 from mirror.training.launch import Job, run_job
 
 

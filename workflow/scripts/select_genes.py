@@ -1,7 +1,5 @@
 """Choose a fold's genes and fit its transform, both on the fold's training patients."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -66,12 +66,15 @@ def test_failed_slides_are_lost_within_the_policy_and_stop_beyond_it():
         join(tiles=slides(4, failed=[1, 2]), max_failed_fraction=0.3)
 
 
-def test_slides_of_the_same_content_count_once():
+def test_twins_of_one_patient_count_once_and_twins_of_two_stay_for_the_audit():
     twins = slides(4)
-    twins.loc[3, "fingerprint"] = "f2"
+    twins.loc[3, ["fingerprint", "patient_id"]] = ["f2", "p2"]
     cohort = join(tiles=twins, features=[])
     assert "s3" not in set(cohort.slides["slide_id"])
     assert cohort.flow.set_index("step").loc["duplicate content", "dropped"] == 1
+    strangers = slides(4)
+    strangers.loc[2, "fingerprint"] = "f1"
+    assert {"s1", "s2"} <= set(join(tiles=strangers, features=[]).slides["slide_id"])
 
 
 def test_strangers_get_an_error_that_shows_the_identifiers():
