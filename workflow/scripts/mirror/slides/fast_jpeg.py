@@ -113,8 +113,8 @@ class JpegSlide(OpenSlideSlide):
         jpeg = self._levels[self.virtual[level][0]]
         return self._raw(jpeg, row * jpeg.columns + column)
 
-    def decode(self, level: int, column: int, row: int) -> np.ndarray:
-        """Decode one JPEG tile of a virtual level.
+    def decode(self, level: int, column: int, row: int, buffer: np.ndarray | None = None) -> np.ndarray:
+        """Decode one JPEG tile of a virtual level, into ``buffer`` where one is given.
 
         Returns
         -------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -88,15 +90,36 @@ def _plain(slide: Slide, coords: np.ndarray, size: float, out_px: int, workers: 
     def tasks() -> Iterator[_Made]:
         for start in range(0, len(coords), batch):
             indices = np.arange(start, min(start + batch, len(coords)))
-            tiles = np.empty((len(indices), out_px, out_px, 3), np.uint8)
+            tiles = buffers.take(len(indices))
             jobs = [
                 pool.submit(slide.read_box, float(coords[i, 0]), float(coords[i, 1]), size, size, tiles[k])
                 for k, i in enumerate(indices)
             ]
             yield _Made(indices, tiles, jobs)
 
+    buffers = _Buffers((batch, out_px, out_px, 3))
     with ThreadPoolExecutor(max(1, workers)) as pool:
         yield from _ahead(tasks())
+
+
+class _Buffers:
+    """Batch arrays that are used again once nobody holds them: fresh memory costs more than copying."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._held = [np.empty(shape, np.uint8)]
+        self._unheld = self._references(0)  # what the interpreter counts when nobody else holds one
+
+    def _references(self, i: int) -> int:
+        return sys.getrefcount(self._held[i])
+
+    def take(self, count: int) -> np.ndarray:
+        """Return the first ``count`` rows of a free array."""
+        for i in range(len(self._held)):
+            if self._references(i) == self._unheld:
+                return self._held[i][:count]
+        self._held.append(np.empty(self._shape, np.uint8))
+        return self._held[-1][:count]
 
 
 @dataclass
@@ -194,11 +217,18 @@ def _direct(
     tile_w, tile_h, columns, rows = slide.layout(level)
     scale, exact = slide.downsamples[level], not slide.reduced(level)
     cache: dict[int, np.ndarray] = {}
+    spare: list[np.ndarray] = []  # decoded tiles no longer needed, to decode into
+    buffers = _Buffers((max(map(len, plan.batches), default=0), out_px, out_px, 3))
+    windows: dict[tuple[int, int, int], np.ndarray] = {}  # one for each thread and shape
 
     def decode(keys: list[int]) -> None:
         for key in keys:
             row, column = divmod(key, columns)
-            cache[key] = slide.decode(level, column, row % rows)
+            try:
+                buffer = spare.pop()
+            except IndexError:
+                buffer = None
+            cache[key] = slide.decode(level, column, row % rows, buffer)
 
     def cut(wait: list[Future], part: list[int], out: np.ndarray) -> None:
         for job in wait:
@@ -207,7 +237,10 @@ def _direct(
             x, y, side = float(coords[i, 0]) / scale, float(coords[i, 1]) / scale, size / scale
             left, top = int((x + 1e-6) // 1), int((y + 1e-6) // 1)
             right, bottom = int(-((-x - side + 1e-6) // 1)), int(-((-y - side + 1e-6) // 1))
-            window = np.empty((bottom - top, right - left, 3), np.uint8)
+            key = (threading.get_ident(), bottom - top, right - left)
+            window = windows.get(key)
+            if window is None:
+                window = windows[key] = np.empty((bottom - top, right - left, 3), np.uint8)
             inside = left >= 0 and top >= 0 and right <= columns * tile_w and bottom <= rows * tile_h
             if not inside:
                 window[:] = WHITE
@@ -221,7 +254,7 @@ def _direct(
 
     def forget(keys: list[int]) -> None:
         for key in keys:
-            del cache[key]
+            spare.append(cache.pop(key))
 
     def tasks() -> Iterator[_Made]:
         decoding: list[Future] = []
@@ -230,7 +263,7 @@ def _direct(
             # the pool takes tasks in order, so whatever a cut waits for is running or done: no deadlock
             decoding = [job for job in decoding if not job.done() or job.exception()]
             decoding += [pool.submit(decode, chunk) for chunk in chunks]
-            tiles = np.empty((len(part), out_px, out_px, 3), np.uint8)
+            tiles = buffers.take(len(part))
             jobs = [
                 pool.submit(cut, decoding, part[i : i + TILE_CHUNK].tolist(), tiles[i : i + TILE_CHUNK])
                 for i in range(0, len(part), TILE_CHUNK)
