@@ -112,6 +112,34 @@ rule evaluate_baseline:
         "../workflow/scripts/evaluate_baseline.py"
 
 
+# What the truth itself reaches; for simulated cohorts only, since no other has one.
+rule evaluate_ceiling:
+    input:
+        factors=lambda w: f"{PLAN.simulated_folder(w.cohort)}/truth/factors.tsv",
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+    output:
+        predictions=f"{RESULTS}/predictions/{{cohort}}/none/{{scheme}}/{{task}}/ceiling.parquet",
+    log:
+        f"{RESULTS}/logs/evaluate_ceiling/{{cohort}}_{{scheme}}_{{task}}.log",
+    wildcard_constraints:
+        cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["simulate"]),
+    conda:
+        "../envs/evaluate.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        settings=PROBE_SETTINGS,
+        names=lambda w: {"cohort": w.cohort, "encoder": "none", "scheme": w.scheme},
+        seed=SEED,
+        code=code("evaluate_ceiling"),
+    message:
+        "What the true factors reach: {wildcards.task} of {wildcards.cohort} ({wildcards.scheme})"
+    script:
+        "../workflow/scripts/evaluate_ceiling.py"
+
+
 ALL_PREDICTIONS = [p for c in PLAN.cohorts for p in PLAN.predictions(c)]
 
 

@@ -37,6 +37,7 @@ BASELINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "late_fusion": ("fused", ("subtyping", "survival")),
     "concat": ("fused", ("subtyping", "survival")),
 }
+CEILING = "ceiling"  # linear heads on the true factors of a simulated cohort
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Plan:
         self.cohorts = list(self.config["cohorts"])
         self.results = self.config["results"]
         self.baselines = list(dict.fromkeys(self.config["evaluation"]["baselines"]))
-        clash = set(self.variants) & set(BASELINES)
+        clash = set(self.variants) & {*BASELINES, CEILING}
         if clash:
             raise InputError(f"variant `{clash.pop()}` has a baseline's name", remedy="rename the variant")
 
@@ -331,4 +332,6 @@ class Plan:
                 out.append((baseline, "none"))
             elif modality == "wsi" or (modality == "fused" and self.has_rna(name)):
                 out += [(baseline, e) for e in encoders]
+        if self.cohort(name)["simulate"]:
+            out.append((CEILING, "none"))
         return out

@@ -14,6 +14,7 @@ from .statistics import Difference, corrected_resampled_t, delong, holm, paired_
 SIDE = ["method", "modality", "head", "protocol"]
 TABLE = ["cohort", "encoder", "scheme", "task", "table"]
 NO_ENCODER = "none"
+CEILING = "ceiling"  # what the truth of a simulated cohort reaches (see `ceiling`)
 COMPARISON_COLUMNS = [
     *TABLE,
     "metric",
@@ -120,6 +121,8 @@ def compare_entries(task: str, entries: list[Entry], level: float) -> pd.DataFra
     DataFrame
         `COMPARISON_COLUMNS`.
     """
+    # The truth of a simulated cohort is no competitor: it stands beside the methods, never among them.
+    entries = [entry for entry in entries if entry.keys["method"] != CEILING]
     # Methods that read no patch features (encoder "none") stand in the table of every encoder.
     encoders = sorted({entry.keys["encoder"] for entry in entries} - {NO_ENCODER}) or [NO_ENCODER]
     parts = []
