@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from .nystrom import PinvScaling, front_padding
 from .spectral_pinv import Spectrum
-from .value_convolution import as_image, channel_kernels, value_convolution
+from .value_convolution import channel_kernels, value_convolution, value_convolution_backward
 
 
 class Segments:
@@ -117,18 +117,16 @@ class NystromCPU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Gradients of ``qkv`` and ``kernel``."""
         qkv, kernel, means, core, mixed, inner, values, vectors = ctx.saved_tensors
-        heads, segments, width = ctx.heads, ctx.segments, kernel.shape[2]
+        heads, segments = ctx.heads, ctx.segments
         parts = qkv.unflatten(-1, (3, heads, -1))
         d = parts.shape[-1]
         scale, padding = d**-0.5, segments.padding
         kernels = channel_kernels(kernel, heads * d)
-        grad_image, grad_kernels, _ = torch.ops.aten.convolution_backward(
-            as_image(grad), as_image(parts[:, :, 2].flatten(2)), kernels, None, [1, 1], [width // 2, 0], [1, 1], False, [0, 0], len(kernels), [True, True, False],
-        )  # fmt: skip
+        grad_image, grad_kernels = value_convolution_backward(grad, parts[:, :, 2].flatten(2), kernels)
         grad_kernel = grad_kernels.unflatten(0, (heads, -1)).sum(1)
         out = torch.empty_like(qkv)
         into = out.unflatten(-1, (3, heads, -1))
-        into[:, :, 2] = grad_image[..., 0].transpose(1, 2).unflatten(-1, (heads, -1))
+        into[:, :, 2] = grad_image.unflatten(-1, (heads, -1))
         del grad_image
         q_l, k_l = means[:, :, 0].transpose(1, 2), means[:, :, 1].transpose(1, 2)
         scales, along = _scales(core, ctx.scaling)

@@ -147,10 +147,7 @@ def _to_reference(ours: str) -> str:
         for theirs, mine in _inside(our_prefix).items():
             inner = inner.replace(mine, theirs)
         return theirs_prefix + inner[1:]
-    raise InputError(
-        f"parameter {ours} has no counterpart in the reference's model",
-        remedy="export a model whose retention decodes from tokens to the encoder's output",
-    )
+    raise KeyError(ours)
 
 
 def convert(state: dict[str, Tensor], source: str | Path | None = None) -> dict[str, Tensor]:
@@ -277,6 +274,12 @@ def export_reference(model: Mirror, path: str | Path, epoch: int = 0) -> None:
     InputError
         A model with parts that the reference does not have.
     """
+    retention = model.settings.retention
+    if retention.decode_from != "tokens" or retention.target == "input":
+        raise InputError(
+            "the reference's form has no retention from the embedding or to the input",
+            remedy="export a model whose retention decodes from tokens to the encoder's output",
+        )
     parameters = dict(model.named_parameters())
     state = {theirs: parameters[ours].detach().cpu().clone() for theirs, ours in key_map(model).items()}
     with atomic_path(path) as part:

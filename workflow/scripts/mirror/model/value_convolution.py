@@ -22,3 +22,13 @@ def value_convolution(values: Tensor, kernel: Tensor) -> Tensor:
     kernels = channel_kernels(kernel, values.shape[-1])
     out = F.conv2d(as_image(values), kernels, padding=(kernel.shape[2] // 2, 0), groups=len(kernels))
     return out[..., 0].transpose(1, 2)
+
+
+def value_convolution_backward(grad: Tensor, values: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the values (B, n, D) and of the channels' kernels (D, 1, w, 1)."""
+    padding = [kernels.shape[2] // 2, 0]
+    grad_image, grad_kernels, _ = torch.ops.aten.convolution_backward(
+        as_image(grad), as_image(values), kernels, None, [1, 1], padding, [1, 1], False, [0, 0], len(kernels),
+        [True, True, False],
+    )  # fmt: skip
+    return grad_image[..., 0].transpose(1, 2), grad_kernels
