@@ -28,7 +28,7 @@ def load(job: Job, **changes: object) -> PairedData:
 
 
 def test_files_give_what_arrays_give(tmp_path: Path) -> None:
-    data, (bags, owners, rna, sets) = load(on_disk(tmp_path)), arrays()
+    data, (_, owners, rna, sets) = load(on_disk(tmp_path)), arrays()
     assert dict(zip(data.slides["slide_id"], data.slides["patient_id"], strict=True)) == owners
     assert data.patients["set"].to_dict() == sets and data.rna_patients == sorted(rna)
     assert np.array_equal(data.bags.bag("S03a", 9, 0, 0), in_memory().bags.bag("S03a", 9, 0, 0))

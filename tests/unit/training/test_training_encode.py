@@ -112,7 +112,7 @@ def test_embeddings_are_the_model_s_and_round_trip(trained: Path, tmp_path: Path
 def test_a_slide_that_is_not_finite_is_named(trained: Path) -> None:
     bags, owners, rna, sets = arrays()
     bags["S07a"][3, 2] = np.nan
-    with pytest.raises(InputError, match="slide S07a.*not finite"):
+    with pytest.raises(InputError, match=r"slide S07a.*not finite"):
         encode(trained, PairedData.from_arrays(bags, owners, rna, sets))
 
 

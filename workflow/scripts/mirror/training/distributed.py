@@ -93,5 +93,8 @@ def process_group(device: torch.device, timeout_min: float = 60.0) -> Iterator[G
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=timeout_min))
     try:
         yield Group(dist.get_rank(), dist.get_world_size())
+        # DDP may leave a collective unfinished (its map of unused parameters): a rank that left first
+        # would keep the others waiting for ever.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -180,19 +180,21 @@ class TrainingLog:
         self.rows.extend(dict(row) for row in rows)
         if self.live is None:
             return
+        try:
+            self._show(self.live, len(rows))
+        except OSError as error:  # a full disk, or a folder that another run cleared: no reason to end the training
+            log.warning("%s: the growing log could not be written (%s); training goes on", self.live, error)
+
+    def _show(self, live: Path, new: int) -> None:
         table = self.table()
         columns = list(table.columns)
-        if columns != self._header or not self.live.is_file():
-            self.live.parent.mkdir(parents=True, exist_ok=True)
-            write_tsv(self.live, table)
+        if columns != self._header or not live.is_file():
+            write_tsv(live, table)
             self._header = columns
             return
-        with open(self.live, "a", encoding="utf-8") as handle:
-            handle.write(
-                table.tail(len(rows)).to_csv(
-                    sep="\t", index=False, header=False, float_format="%.8g", lineterminator="\n"
-                )
-            )
+        last = table.tail(new).to_csv(sep="\t", index=False, header=False, float_format="%.8g", lineterminator="\n")
+        with open(live, "a", encoding="utf-8") as handle:
+            handle.write(last)
 
     def write(self, path: str | Path) -> None:
         """Write the declared log, atomically."""

@@ -13,6 +13,7 @@ import logging
 import pickle
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,5 +94,6 @@ class StateStore:
         for folder in self.root.glob(f"{self.name}-*"):
             if len(folder.name) == len(self.name) + 17 and folder.is_dir():
                 shutil.rmtree(folder, ignore_errors=True)
-        if self.root.is_dir() and not any(self.root.iterdir()):
+        # Fails, rightly, where states of other runs are in it.
+        with suppress(OSError):
             self.root.rmdir()
