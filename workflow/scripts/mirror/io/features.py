@@ -96,10 +96,8 @@ class FeatureWriter:
         Features a tile, D.
     dtype : {"float16", "float32"}
         Stored type.
-    coord_attrs : mapping
-        Attributes of ``coords`` (`COORD_ATTRS`).
-    attrs : mapping
-        Attributes of the file; ``complete`` is added at the end.
+    coord_attrs, attrs : mapping
+        Attributes of ``coords`` (`COORD_ATTRS`) and of the file; ``complete`` is added at the end.
     """
 
     def __init__(
@@ -113,8 +111,12 @@ class FeatureWriter:
         attrs: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.width, self.dtype = Path(path), int(width), np.dtype(dtype)
-        self._coords = None if isinstance(coords, int) else np.asarray(coords, np.int64).reshape(-1, 2)
-        self._n = coords if isinstance(coords, int) else len(self._coords)
+        self._coords: np.ndarray | None = None
+        if isinstance(coords, int):
+            self._n = coords
+        else:
+            self._coords = np.asarray(coords, np.int64).reshape(-1, 2)
+            self._n = len(self._coords)
         self._coord_attrs, self._attrs = dict(coord_attrs or {}), dict(attrs or {})
         self._written = 0
         self._stack = ExitStack()
@@ -161,7 +163,9 @@ class FeatureWriter:
         features = np.asarray(features)
         if features.ndim != 2 or features.shape[1] != self.width:
             raise InputError(f"features of shape {features.shape}, expected (n, {self.width})", file=self.path)
-        rows = np.arange(rows, rows + len(features)) if np.ndim(rows) == 0 else np.asarray(rows, np.int64)
+        rows = np.asarray(rows, np.int64)
+        if rows.ndim == 0:
+            rows = rows + np.arange(len(features))
         check_finite(features, self.path, rows)
         if features.dtype != self.dtype:
             limit = float(np.finfo(self.dtype).max)
@@ -211,7 +215,7 @@ def write_features(
     path : path-like
         Where to.
     features : (N, D) float array
-        Features; an empty slide has shape (0, D).
+        An empty slide has shape (0, D).
     coords : (N, 2) integer array or None
         Top left corners of the tiles, level-0 pixels; None where they are unknown.
     encoder : str
@@ -329,8 +333,8 @@ class FeatureFile:
             before, self._layout = self._layout.shape, self._read_layout()
             if self._layout.shape != before:
                 raise InputError(f"replaced while in use: {self._layout.shape} where {before} was", file=self.path)
-        if self._layout.offset is not None:
-            layout = self._layout
+        layout = self._layout
+        if layout.offset is not None:
             data = np.memmap(self.path, layout.dtype, "r", offset=layout.offset, shape=layout.shape)
             return data[index].astype(np.float32)
         with open_h5(self.path) as file:  # chunked or compressed, written by others: each chunk is read once

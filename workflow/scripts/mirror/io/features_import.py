@@ -116,9 +116,9 @@ def _import_one(source: FeatureSource, slide_id: str, path: Path, folder: Path, 
     if coords is not None:
         order = np.lexsort((coords[:, 0], coords[:, 1]))
         features, coords = features[order], coords[order]
-    digest = hashlib.sha256(np.ascontiguousarray(features))
+    digest = hashlib.sha256(np.ascontiguousarray(features).data)
     mark = digest.hexdigest()[:32]
-    digest.update(b"" if coords is None else np.ascontiguousarray(coords))
+    digest.update(b"" if coords is None else np.ascontiguousarray(coords).data)
     digest.update(repr((source.format, source.width, sorted(attrs.items(), key=str))).encode())
     wanted = digest.hexdigest()[:32]
     if not is_complete(out, settings_hash=wanted):

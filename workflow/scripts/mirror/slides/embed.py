@@ -57,7 +57,7 @@ def code_version() -> str:
 
 def tiles_hash(tiles: TileTable) -> str:
     """Hash of the tiles themselves and of the settings that gave them."""
-    places = hashlib.sha256(np.ascontiguousarray(tiles.coords, np.int64)).hexdigest()
+    places = hashlib.sha256(np.ascontiguousarray(tiles.coords, np.int64).data).hexdigest()
     sizes = [float(tiles.grid[key]) for key in ("patch_size", "patch_size_level0")]
     return hash_facts(places, sizes, str(tiles.info.get("settings_hash", "")))
 

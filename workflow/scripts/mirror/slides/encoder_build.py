@@ -195,5 +195,5 @@ def parameter_hash(encoder: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(chain(encoder.named_parameters(), encoder.named_buffers())):
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

@@ -77,7 +77,7 @@ class TileEncoder:
         self.identity = f"{row.hash}-{parameter_hash(module)}"
         self.precision = precision if precision != "auto" else (row.precision if device.type == "cuda" else "float32")
         self.batch_size = batch_size or _FIRST_BATCH.get(device.type, 32)
-        self._module: nn.Module = module.to(device, memory_format=torch.channels_last)
+        self._module: nn.Module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # x / 255, minus mean, over std, as one multiplication and one addition
         std = torch.tensor(row.std, device=device).view(3, 1, 1)
         self._scale = 1 / (255 * std)
