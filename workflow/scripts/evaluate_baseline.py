@@ -1,5 +1,6 @@
 """Rule evaluate_baseline: one baseline, one task, all folds of a scheme -> predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,22 @@ def main(
     names: dict[str, str],
     seed: int,
     out: Path,
+    feature_status: Sequence[Path] = (),
 ) -> None:
     """Train and test the baseline in every fold and write its predictions.
 
     ``features`` is the folder of ``{slide_id}.h5``; ``rna`` and ``transforms`` are the cohort's
-    expression and each fold's transform; None or empty where the cohort has none.
+    expression and each fold's transform; None or empty where the cohort has none. Slides whose
+    row in ``feature_status`` (slide_id, status) is not ok are left out.
     """
     modality = find_baseline(baseline).modality
     sources: list[Path] = [patients, splits]
     bags = genes = None
     if features and modality in ("wsi", "fused"):
         table = pd.read_csv(slides, sep="\t", dtype={"slide_id": str, "patient_id": str})
+        for path in feature_status:
+            status = pd.read_csv(path, sep="\t", dtype=str)
+            table = table[~table["slide_id"].isin(status.loc[status["status"] != "ok", "slide_id"])]
         bags = Slides(table, features)
         sources.append(slides)
     if rna and modality in ("rna", "fused"):
@@ -76,6 +82,7 @@ if "snakemake" in globals():
             names=dict(step.params.names),
             seed=step.params.seed,
             out=Path(step.output.predictions),
+            feature_status=[Path(path) for path in step.input.features],
         ),
         step.log[0],
     )

@@ -34,7 +34,9 @@ def fold_name(repeat: int, fold: int) -> str:
 
 def read_patients(path: str | Path) -> pd.DataFrame:
     """A cohort's patients, indexed by patient_id; label and stage stay text, empty cells are missing."""
-    table = pd.read_csv(path, sep="\t", dtype={"patient_id": str, "label": str, "site": str, "stage": str, "sex": str})
+    text = {name: str for name in ("patient_id", "label", "site", "stage", "sex")}
+    # Identifiers and labels stay as they are written: a patient may be called NA or 007.
+    table = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values=[""])
     if "patient_id" not in table:
         raise InputError("lacks the column patient_id", file=path, remedy="write it with the cohort step")
     if table["patient_id"].duplicated().any():

@@ -1,0 +1,99 @@
+"""Fine-tuning a real (small) model, and zero-shot transfer between cohorts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mirror.config.evaluation import EvaluationSettings
+from mirror.config.pretrain import ModelSettings, PretrainSettings
+from mirror.evaluation.baselines._data import FoldData
+from mirror.evaluation.compute import score_predictions
+from mirror.evaluation.evaluate import Names
+from mirror.evaluation.finetune import finetune_fold
+from mirror.evaluation.transfer import transfer_risk
+from mirror.io.errors import InputError
+from mirror.model.mirror import build_model
+from mirror.training.data import PairedData
+
+QUICK = EvaluationSettings(
+    modalities=["fused"],
+    probe={"C": [0.01], "inner_folds": 3},
+    statistics={"bootstrap": 50},
+    finetune={"epochs": 6, "lr": 1e-3, "lr_head": 1e-2, "tokens": 6},
+)
+
+
+@pytest.mark.parametrize("task", ["subtyping", "survival"])
+def test_finetuning_learns_the_task(task, evaluation_cohort):
+    """RNA that carries the factors: held-out predictions follow the outcome, and the encoder has moved."""
+    patients, factors, _, _ = evaluation_cohort
+    rng = np.random.default_rng(0)
+    genes = (factors @ rng.normal(size=(2, 20)) + 0.5 * rng.normal(size=(len(patients), 20))).astype(np.float32)
+    test = patients.index[::3]
+    data = PairedData.from_arrays(
+        {p: rng.normal(size=(8, 5)).astype(np.float32) for p in patients.index},
+        {p: p for p in patients.index},
+        dict(zip(patients.index, genes, strict=True)),
+        {p: "test" if p in set(test) else "train" for p in patients.index},
+    )
+    sizes = ModelSettings(
+        embed_dim=24, slide_heads=2, rna_heads=2, tokens=6, prototypes=8, style_dim=4, style_hidden=(8, 8), landmarks=4
+    )
+    torch.manual_seed(0)
+    model = build_model(PretrainSettings(model=sizes), 20, 5)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fold = FoldData(task, patients.drop(index=test), patients.loc[test], QUICK, 0)
+    [(head, rows)], trained_on = finetune_fold(model, data, "rna", fold)
+    assert head == "finetuned" and list(rows["patient_id"]) == list(test)
+    assert not set(trained_on) & set(test)
+    assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
+    if task == "subtyping":
+        guess = [classes[np.argmax(p)] for classes, p in zip(rows["classes"], rows["probabilities"], strict=True)]
+        assert (np.array(guess) == rows["y_true"]).mean() > 0.7
+    else:
+        assert np.corrcoef(rows["risk"], factors[::3, 1])[0, 1] > 0.3
+    fused, _ = finetune_fold(model, data, "fused", fold)
+    assert len(fused[0][1]) == len(test)
+
+
+def _other_cohort(evaluation_cohort, tmp_path):
+    patients, factors, splits, _ = evaluation_cohort
+    from conftest import write_embeddings  # the same encoder (seed) on other patients
+
+    renamed = patients.set_axis([f"Q{i:03d}" for i in range(len(patients))])
+    renamed["patient_id"] = renamed.index
+    place = splits.assign(patient_id="Q" + splits["patient_id"].str[1:], set="test")
+    return renamed, write_embeddings(tmp_path / "other", renamed, factors, place)
+
+
+def test_risk_transfers_to_a_cohort_nothing_was_fitted_on(evaluation_cohort, tmp_path):
+    """Five source models rank every target patient; the metrics count each patient once."""
+    patients, _, splits, files = evaluation_cohort
+    target, target_files = _other_cohort(evaluation_cohort, tmp_path)
+    names = Names("other", "enc", "from_sim", "mirror")
+    result = transfer_risk(files, patients, splits, target_files, target, names, QUICK, 0)
+    assert (result.rows.groupby(["head", "draw"]).size() == len(target)).all() and result.rows["draw"].nunique() == 5
+    table = score_predictions({"survival": result.rows}, {"other": target}, {}, QUICK).metrics
+    pooled = table.query("fold == 'pooled' and metric == 'c_index'")
+    assert (pooled["value"] > 0.65).all() and (pooled["n"] == len(target)).all()
+
+
+def test_transfer_refuses_shared_patients(evaluation_cohort):
+    """A patient of both cohorts would have been trained on."""
+    patients, _, splits, files = evaluation_cohort
+    with pytest.raises(InputError, match="in both cohorts"):
+        transfer_risk(files, patients, splits, files, patients, Names("a", "b", "c", "d"), QUICK, 0)
+
+
+def test_target_outcomes_do_not_change_the_risk(evaluation_cohort, tmp_path):
+    """Zero shot: other outcomes in the target leave every risk as it was."""
+    patients, _, splits, files = evaluation_cohort
+    target, target_files = _other_cohort(evaluation_cohort, tmp_path)
+    names = Names("other", "enc", "from_sim", "mirror")
+    flipped = target.assign(event=1 - target["event"], time_days=target["time_days"].to_numpy()[::-1])
+    one = splits[splits["fold"] == 0]
+    a, b = (transfer_risk(files, patients, one, target_files, t, names, QUICK, 0).rows for t in (target, flipped))
+    assert np.array_equal(a["risk"], b["risk"]) and isinstance(a, pd.DataFrame)

@@ -1,0 +1,79 @@
+"""Rule evaluate_finetune: fine-tune every fold's checkpoint on one task -> predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mirror.config.evaluation import EvaluationSettings
+from mirror.evaluation.evaluate import Names
+from mirror.evaluation.finetune import evaluate_finetuned
+from mirror.evaluation.folds import read_patients, read_splits
+from mirror.evaluation.predictions import write_predictions
+from mirror.training.data import load_paired
+
+
+def main(
+    task: str,
+    checkpoints: Sequence[Path],
+    patients: Path,
+    slides: Path,
+    splits: Path,
+    expression: Path | None,
+    transforms: Sequence[Path],
+    features: Path | None,
+    settings: dict[str, Any],
+    names: dict[str, str],
+    seed: int,
+    out: Path,
+    feature_status: Sequence[Path] = (),
+) -> None:
+    """Fine-tune and write the predictions.
+
+    ``checkpoints`` are ``{fold}.safetensors`` and ``transforms`` are ``transform_{fold}.npz``;
+    ``features`` is the folder of ``{slide_id}.h5``.
+    """
+    fitted = {path.stem.removeprefix("transform_"): path for path in transforms}
+
+    def load(fold):
+        transform = fitted.get(fold.name)
+        return load_paired(
+            patients, slides, splits, fold.name, expression, transform, features, feature_status=feature_status
+        )
+
+    result = evaluate_finetuned(
+        {path.stem: path for path in checkpoints},
+        load,
+        read_patients(patients),
+        read_splits(splits),
+        task,
+        Names(**names),
+        EvaluationSettings(**settings),
+        seed,
+    )
+    write_predictions(out, result.rows, task, result.metadata)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    step = snakemake  # noqa: F821
+    run_step(
+        lambda: main(
+            task=step.wildcards.task,
+            checkpoints=[Path(path) for path in step.input.checkpoints],
+            patients=Path(step.input.patients),
+            slides=Path(step.input.slides),
+            splits=Path(step.input.splits),
+            expression=Path(step.input.rna) if step.input.rna else None,
+            transforms=[Path(path) for path in step.input.transforms],
+            features=Path(step.params.features) if step.params.features else None,
+            settings=step.params.settings,
+            names=dict(step.params.names),
+            seed=step.params.seed,
+            out=Path(step.output.predictions),
+            feature_status=[Path(path) for path in step.input.features],
+        ),
+        step.log[0],
+    )

@@ -1,0 +1,112 @@
+"""Zero-shot transfer of risk: survival heads of one cohort applied to the patients of another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..config.evaluation import EvaluationSettings
+from ..io.errors import InputError
+from .evaluate import Names, Result, stamp
+from .folds import fold_name, iterate_folds, load_fold, parse_fold, usable
+from .predictions import empty, sha256_file, survival_rows
+from .survival import TooFewEvents, fit_survival
+
+log = logging.getLogger(__name__)
+
+
+def transfer_risk(
+    source_files: Sequence[str | Path],
+    source_patients: pd.DataFrame,
+    source_splits: pd.DataFrame,
+    target_files: Sequence[str | Path],
+    target_patients: pd.DataFrame,
+    names: Names,
+    settings: EvaluationSettings,
+    seed: int,
+) -> Result:
+    """Fit a survival head in the source cohort and rank the target cohort, which nothing was fitted on.
+
+    Parameters
+    ----------
+    source_files, target_files : sequence of path-like
+        ``{fold}.h5ad``: embeddings of either cohort by the SAME checkpoints, one a fold of the
+        source's splits.
+    source_patients, target_patients : DataFrame
+        Indexed by patient_id.
+    source_splits : DataFrame
+        Only training patients of the source are fitted on, so that its own figures stay comparable.
+    names : Names
+        ``cohort`` is the target; name the source in ``scheme`` (for example ``from_brca``).
+    settings, seed
+        See `evaluate_embeddings`.
+
+    Returns
+    -------
+    Result
+        Protocol ``transfer``. Every fold's model predicts every target patient: the model's
+        repeat and fold become the row's ``draw`` (numbered), so that metrics are averaged over
+        models and no patient counts twice. The risk threshold is the source's training median.
+    """
+    by_fold = {parse_fold(Path(path).stem): Path(path) for path in target_files}
+    known, target = usable(source_patients, "survival"), usable(target_patients, "survival")
+    both = sorted(set(known.index) & set(target.index))
+    if both:
+        raise InputError(
+            f"{len(both)} patients are in both cohorts, {both[0]} first", remedy="leave them out of the target cohort"
+        )
+    sources = {parse_fold(Path(path).stem): Path(path) for path in source_files}
+    parts, seen, notes = [], {}, []
+    for draw, fold in enumerate(iterate_folds(source_splits)):
+        key = (fold.repeat, fold.fold)
+        if key not in sources or key not in by_fold:
+            raise InputError("a fold has no embeddings in one of the cohorts", row=fold_name(*key))
+        here, there = load_fold(sources[key]), load_fold(by_fold[key])
+        train = [p for p in fold.train if p in known.index]
+        seen[fold.name] = {"train": train}
+        for modality in settings.modalities:
+            if modality not in here.modalities or modality not in there.modalities:
+                continue
+            x, rows = here.matrix(modality, train)
+            x_test, rows_test = there.matrix(modality, list(target.index))
+            if not rows or not rows_test:
+                notes.append(f"{fold.name}, {modality}: no patients with this modality")
+                continue
+            if x.shape[1] != x_test.shape[1]:
+                raise InputError(
+                    f"embeddings {x.shape[1]} and {x_test.shape[1]} wide: not of one checkpoint", file=by_fold[key]
+                )
+            time, event = _outcome(known.loc[rows])
+            for head in settings.survival.models:
+                try:
+                    found, remarks = fit_survival(x, time, event, x_test, head, settings.survival, settings.probe, seed)
+                except TooFewEvents as reason:
+                    notes.append(f"{fold.name}, {modality}, {head}: left out, {reason}")
+                    continue
+                notes += [f"{fold.name}, {modality}, {head}: {remark}" for remark in remarks]
+                predicted = survival_rows(
+                    rows_test,
+                    *_outcome(target.loc[rows_test]),
+                    found.risk,
+                    found.threshold,
+                    found.times,
+                    found.survival,
+                )
+                how = {"task": "survival", "protocol": "transfer", "modality": modality, "head": head}
+                parts.append(stamp(predicted, names, **how, repeat=0, fold=0, draw=draw, seed=seed))
+    metadata = {
+        "patients": seen,
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "sources": [{"file": str(p), "sha256": sha256_file(p)} for p in (*sources.values(), *by_fold.values())],
+        "notes": list(dict.fromkeys(notes)),
+    }
+    return Result(pd.concat(parts, ignore_index=True) if parts else empty("survival"), metadata)
+
+
+def _outcome(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return table["time_days"].to_numpy(float), table["event"].to_numpy(float).astype(int)
