@@ -56,7 +56,7 @@ class Elimination:
         Features in each round, descending.
     scores : ndarray, float64 (splits, rounds)
         Held-out accuracy.
-    dropped_at : ndarray, int16 (splits + 1, p)
+    dropped_at : ndarray, int32 (splits + 1, p)
         Round in which each feature was dropped, per split and (last row) on all samples; -1 for
         features that were never dropped.
     """
@@ -143,8 +143,8 @@ def rfecv(
     features = np.empty((n_total, n), dtype=np.float32 if x.dtype == np.float32 else np.float64)
     for at in range(0, n_total, BLOCK):
         features[at : at + BLOCK] = x[order, at : at + BLOCK].T
-    if not all(np.isfinite(features[at : at + BLOCK]).all() for at in range(0, n_total, BLOCK)):
-        raise ValueError("the features have values that are not finite")
+        if not np.isfinite(features[at : at + BLOCK]).all():
+            raise ValueError("the features have values that are not finite")
     min_features = min(min_features, n_total)
     drop = max(1, int(step * n_total))
     jobs = jobs or len(os.sched_getaffinity(0))
@@ -153,14 +153,16 @@ def rfecv(
         everyone = np.arange(n)
         runs = [_start(train, test, codes, whole, n_total) for train, test in [*folds, (everyone, everyone[:0])]]
         del whole
-        sizes, scores, importances = [], [], []
-        remaining = n_total
+        sizes, scores, totals = [], [], []
+        remaining, best = n_total, 0
         while True:
             betas = _solve_all(runs, C, center, pool)
             weights, decisions = _weights_and_decisions(features, runs, betas, center, pool)
             sizes.append(remaining)
             scores.append([_accuracy(run, decisions[k], codes) for k, run in enumerate(runs[:-1])])
-            importances.append(weights[-1])
+            totals.append(sum(scores[-1]))
+            if totals[-1] >= totals[best]:  # ties go to fewer features
+                best, importance = len(sizes) - 1, weights[-1]
             if remaining <= min_features:
                 break
             count = min(drop, remaining - min_features)
@@ -170,17 +172,15 @@ def rfecv(
             for job in jobs_now:
                 job.result()
             remaining -= count
-    table = np.asarray(scores).T
-    best = len(sizes) - 1 - int(np.argmax(np.sum(table, axis=0)[::-1]))
     dropped = runs[-1].dropped_at
     support = (dropped < 0) | (dropped >= best)
     ranking = np.where(support, 1, best - dropped.astype(np.int64) + 1)
     return Elimination(
         support,
         ranking,
-        np.where(support, importances[best], 0).astype(np.float32),
+        np.where(support, importance, 0).astype(np.float32),
         np.asarray(sizes),
-        table,
+        np.asarray(scores).T,
         np.stack([run.dropped_at for run in runs]),
     )
 
@@ -189,11 +189,10 @@ def _first_gram(features: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
     """``X X'`` over all features and samples, lower triangle."""
 
     def part(rows: np.ndarray) -> np.ndarray:
-        return _add_products(
-            np.zeros((features.shape[1],) * 2, order="F"), features, rows, [slice(0, features.shape[1])], 1.0
-        )
+        return _add_products(np.zeros((n, n), order="F"), features, rows, [slice(0, n)], 1.0)
 
-    total = np.zeros((features.shape[1],) * 2, order="F")
+    n = features.shape[1]
+    total = np.zeros((n, n), order="F")
     for piece in pool.map(part, np.array_split(np.arange(features.shape[0]), PARTS)):
         total += piece
     return total
@@ -234,7 +233,7 @@ def _start(train: np.ndarray, test: np.ndarray, codes: np.ndarray, whole: np.nda
         present,
         np.asfortranarray(whole[np.ix_(train, train)]),
         np.ones(n_features, dtype=bool),
-        np.full(n_features, -1, dtype=np.int16),
+        np.full(n_features, -1, dtype=np.int32),
         [None] * len(targets),
     )
 
