@@ -1,0 +1,1 @@
+"""What a pre-trained model looks at: attention, style prototypes, and what goes with them."""

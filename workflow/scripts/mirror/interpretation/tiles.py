@@ -1,0 +1,132 @@
+"""Attention and prototype scores of tiles, slide by slide, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..io.features import FeatureFile
+from ..model.mirror import Mirror
+from ..training.bags import BagSource
+from ..training.seeds import stream
+from .maps import SlideMap
+
+
+def rows_as_encoded(bags: BagSource, slide: str, max_tokens: int, seed: int) -> np.ndarray:
+    """Tiles of a slide in the order in which it was encoded: int64 (k,), of the usable rows.
+
+    The order counts: positions enter the encoder, so that only this order gives the embedding's own
+    attention. It repeats what `BagSource.whole` draws.
+    """
+    n = bags.length(slide)
+    if 0 < max_tokens < n:
+        return bags.draw(slide, max_tokens, seed, "encode")
+    if bags.order == "raster":
+        return np.arange(n)
+    return stream(seed, "bag", "encode", slide).permutation(n)
+
+
+def file_rows(bags: BagSource, slide: str) -> np.ndarray:
+    """Rows of the feature file that the usable rows are (tiles out of focus are left out)."""
+    file = FeatureFile(bags.path(slide))
+    if bags.min_focus is None:
+        return np.arange(file.n)
+    sharp = file.in_focus(bags.min_focus)
+    return sharp if len(sharp) else np.arange(file.n)
+
+
+@dataclass
+class FoldTiles:
+    """What one fold's test slides gave: candidates for galleries, and maps of some slides."""
+
+    candidates: pd.DataFrame
+    maps: dict[str, SlideMap]
+
+
+def scan_fold(
+    model: Mirror,
+    bags: BagSource,
+    slides: Iterable[tuple[str, str]],
+    chosen: np.ndarray,
+    drawn: set[str],
+    max_tokens: int,
+    seed: int,
+    keep: int,
+    device: torch.device,
+) -> FoldTiles:
+    """Score every tile of a fold's test slides.
+
+    Parameters
+    ----------
+    model : Mirror
+        The fold's, in evaluation mode.
+    bags : BagSource
+    slides : iterable of (slide_id, patient_id)
+        Test slides alone.
+    chosen : int64 (C,)
+        The chosen prototypes' numbers in this fold.
+    drawn : set of str
+        Slides that get a map.
+    max_tokens, seed : int
+        As the slides were encoded.
+    keep : int
+        Tiles a slide and prototype that are kept as candidates.
+    device : torch.device
+
+    Returns
+    -------
+    FoldTiles
+        ``candidates``: prototype (number among the chosen), slide_id, patient_id, x, y, size, z.
+    """
+    total, square, count = np.zeros(len(chosen)), np.zeros(len(chosen)), 0
+    found: list[tuple] = []
+    maps: dict[str, tuple] = {}
+    place = np.full(model.settings.model.prototypes, -1)
+    place[chosen] = np.arange(len(chosen))
+    with torch.inference_mode():
+        for slide, patient in slides:
+            index = rows_as_encoded(bags, slide, max_tokens, seed)
+            bag = bags.rows(slide, index).to(device)
+            every = model.tile_prototypes(bag).float().cpu().numpy()
+            scores = every[:, chosen]
+            rows = file_rows(bags, slide)[index]
+            file = FeatureFile(bags.path(slide))
+            coords = file.coords[rows]
+            size = float(file.coord_attrs["patch_size_level0"])
+            total += scores.sum(0, dtype=np.float64)
+            square += (scores.astype(np.float64) ** 2).sum(0)
+            count += len(scores)
+            for c in range(len(chosen)):
+                for i in np.argsort(-scores[:, c], kind="stable")[:keep]:
+                    found.append((c, slide, patient, int(coords[i, 0]), int(coords[i, 1]), size, float(scores[i, c])))
+            if slide in drawn:
+                attention = model.slide_attention(bag).mean(0).cpu().numpy()
+                order = np.argsort(rows, kind="stable")
+                share = attention / max(attention.sum(), 1e-12)
+                maps[slide] = (coords[order], size, share[order], scores[order], place[every.argmax(1)][order])
+    mean = total / max(count, 1)
+    spread = np.sqrt(np.maximum(square / max(count, 1) - mean**2, 0))
+    spread = np.where(spread > 1e-9, spread, np.inf)
+    names = ["prototype", "slide_id", "patient_id", "x", "y", "size", "z"]
+    table = pd.DataFrame(found, columns=names)
+    number = table["prototype"].to_numpy(int)
+    table["z"] = (table["z"].to_numpy() - mean[number]) / spread[number]
+    done = {
+        slide: SlideMap(coords, size, attention, ((scores - mean) / spread).astype(np.float32), won)
+        for slide, (coords, size, attention, scores, won) in maps.items()
+    }
+    return FoldTiles(table, done)
+
+
+def pick_gallery(candidates: pd.DataFrame, tiles: int, per_patient: int) -> pd.DataFrame:
+    """The nearest tiles of each prototype over all folds, at most ``per_patient`` of one patient."""
+    ordered = candidates.sort_values(
+        ["prototype", "z", "slide_id", "y", "x"], ascending=[True, False, True, True, True]
+    )
+    limited = ordered[ordered.groupby(["prototype", "patient_id"]).cumcount() < per_patient]
+    limited = limited[limited.groupby("prototype").cumcount() < tiles]
+    return limited.assign(rank=limited.groupby("prototype").cumcount() + 1).reset_index(drop=True)
