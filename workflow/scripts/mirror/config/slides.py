@@ -34,7 +34,7 @@ class TissueSettings(Settings):
     mpp: float = Field(8.0, ge=0.25, le=32, description="Resolution at which tissue is segmented, micrometres a pixel.")
     min_tissue_fraction: float = Field(0.25, ge=0, le=1, description="Least share of tissue for a tile to be kept.")
     max_pen_fraction: float = Field(0.2, ge=0, le=1, description="Largest share of pen marks for a tile to be kept.")
-    min_object_um2: float = Field(50_000.0, ge=0, description="Tissue pieces smaller than this are dropped, um^2.")
+    min_object_um2: float = Field(10_000.0, ge=0, description="Tissue pieces smaller than this are dropped, um^2.")
     max_hole_um2: float = Field(20_000.0, ge=0, description="Holes smaller than this are filled, um^2.")
 
 

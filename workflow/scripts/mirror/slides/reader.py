@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from types import TracebackType
 import cv2
 import numpy as np
 import openslide
+import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from mirror.io.errors import InputError
@@ -22,6 +24,7 @@ log = logging.getLogger("mirror")
 LEVEL_TOLERANCE = 1.03  # a level up to 3 % coarser than asked for is still used
 MAX_PLAIN_PIXELS = 1_000_000_000  # a plain image is held in memory whole
 STRIP_BYTES = 48 << 20  # overview strips are at most this large
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GIT_LFS = b"version https://git-lfs"
 
 
@@ -176,6 +179,7 @@ class PlainSlide(Slide):
         self._pixels = np.empty((0, 0, 3), np.uint8)
 
 
+CONVERT = "convert it to a tiled JPEG TIFF (for example with vips tiffsave --tile --pyramid --compression jpeg)"
 RECOPY = "the file is damaged or still being copied; fetch it again"
 
 
@@ -207,7 +211,8 @@ def open_slide(path: str | Path, backend: str = "auto", threads: int = 2) -> Sli
     except openslide.OpenSlideUnsupportedFormatError:
         return _open_plain(path)
     except openslide.OpenSlideError as error:
-        raise InputError(f"cannot be opened ({error})", file=path, remedy=RECOPY) from error
+        remedy = CONVERT if "nsupported" in str(error) else RECOPY
+        raise InputError(f"cannot be opened ({error})", file=path, remedy=remedy) from error
     if backend == "auto":
         from .fast_jpeg import JpegSlide, NotDirect  # it builds on this module
 
@@ -235,6 +240,34 @@ def check_file(path: Path) -> None:
         raise InputError("is a git-LFS pointer, not the slide itself", file=path, remedy="run `git lfs pull`")
 
 
+def check_extent(slide: Slide) -> None:
+    """Refuse a TIFF whose tiles lie beyond the end of the file: its overview may still look whole.
+
+    Hamamatsu's files, whose offsets wrap at 4 GB, are left to OpenSlide.
+
+    Raises
+    ------
+    InputError
+        When the file is truncated.
+    """
+    with open(slide.path, "rb") as handle:
+        magic = handle.read(4)
+    if magic not in TIFF_MAGIC or slide.properties.get("openslide.vendor") == "hamamatsu":
+        return
+    size = slide.path.stat().st_size
+    try:
+        with tifffile.TiffFile(slide.path) as tif:
+            end = max(
+                (o + n for page in tif.pages for o, n in zip(page.dataoffsets, page.databytecounts, strict=False))
+            )
+    except (tifffile.TiffFileError, ValueError, KeyError, IndexError, struct.error) as error:
+        log.debug("%s: extent not checked: %s", slide.path, error)
+        return
+    if end > size:
+        problem = f"is truncated: pixels up to byte {end:,} are announced, the file has {size:,}"
+        raise InputError(problem, file=slide.path, remedy=RECOPY)
+
+
 def on_white(rgba: np.ndarray) -> np.ndarray:
     """Lay straight-alpha RGBA pixels on white.
 
@@ -259,6 +292,10 @@ def _open_plain(path: Path) -> PlainSlide:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PLAIN_PIXELS
     try:
         with Image.open(path) as image:
+            if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+                raise InputError(
+                    f"has {image.mode} pixels, not 8-bit colour", file=path, remedy="convert it to 8-bit RGB"
+                )
             kind, tags = image.format, getattr(image, "tag_v2", {})
             alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
             pixels = on_white(np.asarray(image.convert("RGBA"))) if alpha else np.asarray(image.convert("RGB"))
@@ -266,8 +303,7 @@ def _open_plain(path: Path) -> PlainSlide:
         remedy = "convert it to a tiled TIFF, or check that the file is whole"
         raise InputError("is of no format that OpenSlide or Pillow knows", file=path, remedy=remedy) from error
     except Image.DecompressionBombError as error:
-        remedy = "convert it to a pyramidal TIFF (for example with vips tiffsave --tile --pyramid)"
-        raise InputError("is too large for a plain image", file=path, remedy=remedy) from error
+        raise InputError("is too large for a plain image", file=path, remedy=CONVERT) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"cannot be read ({error})", file=path, remedy=RECOPY) from error
     finally:

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mirror.config.slides import SlideSettings
@@ -18,8 +19,9 @@ from .fingerprint import fingerprint
 from .grid import Grid, tile_grid, tile_shares
 from .mpp import resolve_mpp
 from .qc import outlines, write_geojson, write_thumbnail
-from .reader import Slide, check_file, open_slide
+from .reader import Slide, check_extent, check_file, open_slide
 from .tissue import TissueMask, segment
+from .tissue_other import segment_by_model, segment_published
 
 TILING_VERSION = 1  # raised when the same settings would give other tiles
 PROBES = 3  # kept tiles read at full resolution, so that a damaged slide fails here and not while embedding
@@ -119,6 +121,7 @@ def tile_slide(
     tiles_path.unlink(missing_ok=True)
     settings = settings.resolved()
     with open_slide(path, settings.backend) as slide:
+        check_extent(slide)
         true_mpp = resolve_mpp(slide.properties, mpp, path)
         overview, mask = find_tissue(slide, true_mpp.value, settings)
         grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
@@ -171,9 +174,18 @@ def find_tissue(slide: Slide, mpp: float, settings: SlideSettings) -> tuple[np.n
     overview : ndarray of uint8, shape (h, w, 3)
     mask : TissueMask
     """
-    target = max(settings.tissue.mpp, mpp)
-    overview = slide.overview(target / mpp)
-    return overview, segment(overview, target, settings.tissue)
+    width, height = slide.bounds[2:]
+    fine = max(1.0, min(settings.tissue.mpp / mpp, max(width, height) / settings.thumbnail_px))
+    if settings.tissue.method == "published":
+        picture = slide.overview(max(1.0, max(width, height) / settings.thumbnail_px))
+        return picture, segment_published(slide, mpp, settings.tile.mpp)
+    picture = slide.overview(fine)
+    coarse = max(settings.tissue.mpp, mpp)
+    size = (max(1, round(width * mpp / coarse)), max(1, round(height * mpp / coarse)))
+    overview = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    if settings.tissue.method == "torchscript":
+        return picture, segment_by_model(overview, coarse, settings.tissue.model_path)
+    return picture, segment(overview, coarse, settings.tissue)
 
 
 def choose_tiles(
@@ -188,6 +200,8 @@ def choose_tiles(
     """
     tissue, pen = tile_shares(mask.tissue, bounds, grid), tile_shares(mask.pen, bounds, grid)
     keep = (tissue > 0) & (tissue >= settings.tissue.min_tissue_fraction) & (pen <= settings.tissue.max_pen_fraction)
+    if settings.tissue.method == "published" and not keep.any():
+        keep[:] = True  # as published: a slide on which nothing is found is used whole
     return Grid(grid.coords[keep], grid.size_level0, grid.step_level0), tissue[keep], pen[keep]
 
 

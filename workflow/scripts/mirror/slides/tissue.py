@@ -112,10 +112,12 @@ def find_pen(density: np.ndarray, dark: np.ndarray, mpp: float) -> np.ndarray:
     ndarray of bool, shape (h, w)
     """
     red, green, blue = density[..., 0], density[..., 1], density[..., 2]
-    cold = red - green  # above 0 only for green, teal and blue ink
-    warm = np.minimum(green, blue) - 3.0 * red  # large only for red and orange ink, which pass all red light
-    core = (cold > 0.2) | ((warm > 0.8) & (blue > 0.8 * green)) | ((blue > 1.0) & (green < 0.4 * blue) & (red < 0.15))
-    rim = (cold > 0.05) | ((warm > 0.15) & (blue > 0.8 * green)) | dark
+    cold = red - green  # above 0 for green, teal and blue ink; below 0 for every stain
+    warm = blue > 0.73 * green  # eosin and haematoxylin absorb much less blue than green, red and black ink do not
+    core = (cold > 0.15) | (warm & (green > 1.0) & (np.minimum(green, blue) - 2.0 * red > 0.4))
+    core |= warm & (blue < 1.05 * green) & (red > 1.0) & (green > 1.8)  # black and maroon; DAB is browner
+    core |= (blue > 1.0) & (green < 0.4 * blue) & (red < 0.15)  # yellow
+    rim = (cold > 0.05) | (warm & (green > 0.08)) | dark
     core = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     near = cv2.dilate(core, _disc(4 * PEN_HALO_UM, mpp)).astype(bool)
     _, labels = cv2.connectedComponents((core.astype(bool) | (rim & near)).astype(np.uint8), connectivity=8)
