@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--width", type=int, default=128, help="width of a patch feature")
     parser.add_argument("--genes", type=int, default=500)
-    parser.add_argument("--embed-dim", type=int, default=128)
+    parser.add_argument("--embed-dim", type=int, default=144)
     parser.add_argument("--epochs", type=int, default=100, help="fewer than 100 scales the published side's time")
     parser.add_argument("--folds", type=int, default=3)
     a = parser.parse_args()

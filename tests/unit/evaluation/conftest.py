@@ -78,3 +78,9 @@ def evaluation_cohort(tmp_path_factory):
     splits = make_splits(patients)
     folder = tmp_path_factory.mktemp("run") / "embeddings" / "sim" / "enc" / "cv5" / "mirror"
     return patients, factors, splits, write_embeddings(folder, patients, factors, splits)
+
+
+@pytest.fixture(scope="session")
+def embeddings_writer():
+    """`write_embeddings`."""
+    return write_embeddings

@@ -55,24 +55,25 @@ def test_finetuning_learns_the_task(task, evaluation_cohort):
         assert (np.array(guess) == rows["y_true"]).mean() > 0.7
     else:
         assert np.corrcoef(rows["risk"], factors[::3, 1])[0, 1] > 0.3
+    fold.settings = QUICK.model_copy(update={"finetune": QUICK.finetune.model_copy(update={"epochs": 1})})
     fused, _ = finetune_fold(model, data, "fused", fold)
     assert len(fused[0][1]) == len(test)
 
 
-def _other_cohort(evaluation_cohort, tmp_path):
+@pytest.fixture
+def other_cohort(evaluation_cohort, embeddings_writer, tmp_path):
+    """Other patients, encoded by the same encoder (seed)."""
     patients, factors, splits, _ = evaluation_cohort
-    from conftest import write_embeddings  # the same encoder (seed) on other patients
-
     renamed = patients.set_axis([f"Q{i:03d}" for i in range(len(patients))])
     renamed["patient_id"] = renamed.index
     place = splits.assign(patient_id="Q" + splits["patient_id"].str[1:], set="test")
-    return renamed, write_embeddings(tmp_path / "other", renamed, factors, place)
+    return renamed, embeddings_writer(tmp_path / "other", renamed, factors, place)
 
 
-def test_risk_transfers_to_a_cohort_nothing_was_fitted_on(evaluation_cohort, tmp_path):
+def test_risk_transfers_to_a_cohort_nothing_was_fitted_on(evaluation_cohort, other_cohort):
     """Five source models rank every target patient; the metrics count each patient once."""
     patients, _, splits, files = evaluation_cohort
-    target, target_files = _other_cohort(evaluation_cohort, tmp_path)
+    target, target_files = other_cohort
     names = Names("other", "enc", "from_sim", "mirror")
     result = transfer_risk(files, patients, splits, target_files, target, names, QUICK, 0)
     assert (result.rows.groupby(["head", "draw"]).size() == len(target)).all() and result.rows["draw"].nunique() == 5
@@ -88,10 +89,10 @@ def test_transfer_refuses_shared_patients(evaluation_cohort):
         transfer_risk(files, patients, splits, files, patients, Names("a", "b", "c", "d"), QUICK, 0)
 
 
-def test_target_outcomes_do_not_change_the_risk(evaluation_cohort, tmp_path):
+def test_target_outcomes_do_not_change_the_risk(evaluation_cohort, other_cohort):
     """Zero shot: other outcomes in the target leave every risk as it was."""
     patients, _, splits, files = evaluation_cohort
-    target, target_files = _other_cohort(evaluation_cohort, tmp_path)
+    target, target_files = other_cohort
     names = Names("other", "enc", "from_sim", "mirror")
     flipped = target.assign(event=1 - target["event"], time_days=target["time_days"].to_numpy()[::-1])
     one = splits[splits["fold"] == 0]
