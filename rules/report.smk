@@ -1,4 +1,4 @@
-# Tables, figures, report.
+# Interpretation, tables, figures, report, trace.
 VARIANTS = list(PLAN.variants)
 TITLES = {c: PLAN.cohort(c)["title"] or c for c in PLAN.cohorts}
 FIG = f"{RESULTS}/figures"
@@ -10,6 +10,136 @@ PLACES = [
     for e in PLAN.encoders_of(c) or ["none"]
     for s in CONFIG["splits"]
 ]
+
+INTERPRETED = [v for v in CONFIG["interpretation"]["variants"] if v in PLAN.variants]
+INTERPRETATION = (
+    f"{RESULTS}/interpretation/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}"
+)
+
+
+def first_folds(scheme):
+    """The folds of the first repeat: each patient is tested in one of them."""
+    return [f for f in PLAN.folds(scheme) if f.startswith("r0f")]
+
+
+def gene_sets(w):
+    """The gene sets: the user's, else the planted modules of a simulated cohort, else none."""
+    if CONFIG["interpretation"]["gene_sets"]:
+        return CONFIG["interpretation"]["gene_sets"]
+    if PLAN.cohort(w.cohort)["simulate"]:
+        return f"{PLAN.simulated_folder(w.cohort)}/modules.gmt"
+    return []
+
+
+def own_predictions(task):
+    """Predictions of a variant itself, where the cohort has the task."""
+
+    def file(w):
+        if task not in PLAN.tasks(w.cohort):
+            return []
+        return f"{RESULTS}/predictions/{w.cohort}/{w.encoder}/{w.scheme}/{task}/{w.variant}.parquet"
+
+    return file
+
+
+rule interpret_model:
+    input:
+        embeddings=lambda w: [
+            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
+            for f in first_folds(w.scheme)
+        ],
+        checkpoints=lambda w: [
+            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.safetensors"
+            for f in first_folds(w.scheme)
+        ],
+        features=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        gene_sets=gene_sets,
+        predictions=own_predictions("survival"),
+    output:
+        **{
+            name.split(".")[0]: f"{INTERPRETATION}/{name}"
+            for name in (
+                "prototypes.tsv",
+                "scores.tsv",
+                "gallery.tsv",
+                "genes.tsv",
+                "gene_sets.tsv",
+                "maps.npz",
+                "interpretation.json",
+            )
+        },
+    log:
+        f"{RESULTS}/logs/interpret_model/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/interpret_model/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: PLAN.train_threads
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 240 * attempt,
+        gpu=gpus(1),
+    params:
+        folds=lambda w: first_folds(w.scheme),
+        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        settings=CONFIG["interpretation"],
+        min_focus=CONFIG["embed"]["min_focus"],
+        device=lambda w: PLAN.variants[w.variant]["train"]["device"],
+        seed=SEED,
+        code=code("interpret_model"),
+    message:
+        "Interpreting {wildcards.variant} on {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        "../workflow/scripts/interpret_model.py"
+
+
+def interpretation_figure(kind):
+    """A figure of the interpretation, listed in Snakemake's report."""
+    return report(
+        f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{kind}.png",
+        caption=caption(kind),
+        category="Interpretation",
+        labels={"cohort": "{cohort}", "variant": "{variant}", "figure": kind},
+    )
+
+
+rule plot_interpretation:
+    input:
+        prototypes=f"{INTERPRETATION}/prototypes.tsv",
+        maps=f"{INTERPRETATION}/maps.npz",
+        told=f"{INTERPRETATION}/interpretation.json",
+        shards=lambda w: PLAN.tile_shards(w.cohort),
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        subtyping=own_predictions("subtyping"),
+        survival=own_predictions("survival"),
+    output:
+        heatmaps_png=interpretation_figure("heatmaps"),
+        gallery_png=interpretation_figure("gallery"),
+        associations_png=interpretation_figure("associations"),
+        associations_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/associations.svg",
+        cards=[
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/card_{i + 1}.png"
+            for i in range(CONFIG["interpretation"]["cards"])
+        ],
+    log:
+        f"{RESULTS}/logs/plot_interpretation/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_interpretation/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+    conda:
+        "../envs/interpret.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        title=lambda w: f"{TITLES[w.cohort]}, {w.variant} ({w.encoder}, {w.scheme})",
+        genes=CONFIG["interpretation"]["genes"],
+        code=code("plot_interpretation"),
+    message:
+        "Drawing attention and prototypes of {wildcards.variant} on {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_interpretation.py"
 
 
 rule make_tables:
@@ -405,6 +535,28 @@ def figure_list():
                         "training",
                     ),
                 ]
+    for c, e, s in PLACES:
+        for v in INTERPRETED if c in TRAINED else []:
+            here, name = f"{FIG}/{c}/{e}/{s}/{v}", f"{TITLES[c]}, {v} ({e}, {s})"
+            out += [
+                ("Attention", f"{here}/heatmaps.png", f"{name}: heatmaps", "heatmaps"),
+                ("Prototypes", f"{here}/gallery.png", f"{name}: galleries", "gallery"),
+                (
+                    "Prototypes",
+                    f"{here}/associations.png",
+                    f"{name}: associations",
+                    "associations",
+                ),
+            ]
+            out += [
+                (
+                    "Attention",
+                    f"{here}/card_{i + 1}.png",
+                    f"{name}: card {i + 1}",
+                    "card",
+                )
+                for i in range(CONFIG["interpretation"]["cards"])
+            ]
     if TRAINED:
         out += [
             ("Ablation", f"{FIG}/{s}/ablation.png", f"Variants ({s})", "ablation")

@@ -7,6 +7,7 @@ from pydantic import Field
 from .base import Settings
 from .cohort import AuditSettings, CohortSettings, SplitSettings
 from .evaluation import EvaluationSettings
+from .interpretation import InterpretationSettings
 from .pretrain import PretrainSettings
 from .rna import RnaSettings
 from .slides import EmbedSettings, SlideSettings
@@ -38,3 +39,6 @@ class Config(Settings):
         description="Variants by name: a preset of config/variants.yaml (by the same name, or `preset:`) and changes.",
     )
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
+    interpretation: InterpretationSettings = Field(
+        InterpretationSettings(), description="Attention, prototypes and patient cards of test patients."
+    )

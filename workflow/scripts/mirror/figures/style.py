@@ -67,6 +67,8 @@ def grid_of(
 def save_figure(figure: Figure, png: Path, svg: Path | None = None) -> None:
     """Write a figure as PNG (200 dpi) and SVG, atomically, and close it."""
     stable = {"Creator": None, "Date": None}
+    figure.draw_without_rendering()  # lay out once, not at every drawing of either file
+    figure.set_layout_engine("none")
     for path, metadata in ((png, {"Software": None}), (svg, stable)):
         if path is not None:
             with atomic_path(path) as part:

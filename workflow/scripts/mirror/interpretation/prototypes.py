@@ -123,6 +123,7 @@ def choose(folds: list[FoldScores], number: int, redundant: float) -> Prototypes
         membership += softmax(raw, axis=1).sum(0)
         n_slides += len(raw)
     everyone = pd.concat(scores)
+    everyone = everyone[~everyone.index.duplicated()]  # published splits may test a patient twice
     order = np.lexsort((-membership, -won))
     r = np.abs(np.nan_to_num(_standard(everyone.to_numpy()).T @ _standard(everyone.to_numpy()) / len(everyone)))
     chosen: list[int] = []
