@@ -1,6 +1,6 @@
 """Embed once and solve, against running the frozen encoders again in each of 100 epochs.
 
-    python benchmarks/probe.py [--patients 60] [--tokens 100] [--epochs 100]
+    python benchmarks/probe.py [--patients 48] [--tokens 100] [--epochs 100]
 
 The published linear probe trains one layer for 100 epochs by Adam, and runs the frozen slide
 and RNA encoders anew for every batch of every epoch, in training mode: their dropout stays
@@ -88,11 +88,11 @@ def published(model, bags, rna, label, train, test, epochs: int, seed: int) -> n
 def main() -> None:
     """Parse the command line, time both sides, print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--patients", type=int, default=60)
+    parser.add_argument("--patients", type=int, default=48)
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--width", type=int, default=128, help="width of a patch feature")
     parser.add_argument("--genes", type=int, default=500)
-    parser.add_argument("--embed-dim", type=int, default=144)
+    parser.add_argument("--embed-dim", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=100, help="fewer than 100 scales the published side's time")
     parser.add_argument("--folds", type=int, default=3)
     a = parser.parse_args()

@@ -53,9 +53,11 @@ class Entry:
         return frozenset(self.rows["patient_id"])
 
 
-def table_of(protocol: str) -> str:
-    """Models trained on all training patients share a table, whatever is trained."""
-    return "fewshot" if protocol == "fewshot" else "full"
+def table_of(keys: dict) -> str:
+    """Models trained on all training patients share a table, whatever is trained; so does a direction of retrieval."""
+    if keys["task"] == "retrieval":
+        return keys["modality"]
+    return "fewshot" if keys["protocol"] == "fewshot" else "full"
 
 
 def _delong(a: Entry, b: Entry, level: float) -> Difference | None:
@@ -83,7 +85,7 @@ def _over_folds(a: Entry, b: Entry, metric: str, level: float) -> Difference | N
 def _row(a: Entry, b: Entry, metric: str, test: str, found: Difference) -> dict:
     return {
         **{name: a.keys.get(name) for name in TABLE[:-1]},
-        "table": table_of(a.keys["protocol"]),
+        "table": table_of(a.keys),
         "metric": metric,
         "test": test,
         **{f"{name}_a": a.keys[name] for name in SIDE},
@@ -126,11 +128,11 @@ def compare_entries(task: str, entries: list[Entry], level: float) -> pd.DataFra
     # Methods that read no patch features (encoder "none") stand in the table of every encoder.
     encoders = sorted({entry.keys["encoder"] for entry in entries} - {NO_ENCODER}) or [NO_ENCODER]
     parts = []
-    for encoder, table in product(encoders, sorted({table_of(entry.keys["protocol"]) for entry in entries})):
+    for encoder, table in product(encoders, sorted({table_of(entry.keys) for entry in entries})):
         members = [
             entry
             for entry in entries
-            if entry.keys["encoder"] in (encoder, NO_ENCODER) and table_of(entry.keys["protocol"]) == table
+            if entry.keys["encoder"] in (encoder, NO_ENCODER) and table_of(entry.keys) == table
         ]
         rows: list[dict] = []
         for metric in sorted({name for entry in members for name in entry.pooled} - {"logrank_p"}):
