@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from mirror.config.evaluation import EvaluationSettings
-from mirror.evaluation.ceiling import METHOD, evaluate_ceiling, read_factors
+from mirror.evaluation.ceiling import evaluate_ceiling, read_factors
+from mirror.evaluation.compare import CEILING
 from mirror.evaluation.evaluate import Names
 from mirror.evaluation.folds import read_patients, read_splits
 from mirror.evaluation.predictions import write_predictions
@@ -26,7 +27,7 @@ def main(
         read_patients(patients),
         read_splits(splits),
         task,
-        Names(**names, method=METHOD),
+        Names(**names, method=CEILING),
         EvaluationSettings(**settings),
         seed,
         [factors, patients, splits],
