@@ -84,7 +84,7 @@ rule evaluate_baseline:
             else []
         ),
         features=lambda w: (
-            [] if w.encoder == "none" else PLAN.feature_shards(w.cohort, w.encoder)
+            [] if w.encoder == "none" else PLAN.feature_tables(w.cohort, w.encoder)
         ),
     output:
         predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{baseline}}.parquet",

@@ -7,7 +7,7 @@ rule pretrain_mirror:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
         transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
-        features=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
+        features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
     output:
         checkpoint=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
         log_tsv=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.log.tsv",
@@ -45,7 +45,7 @@ rule encode_cohort:
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
         transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
-        features=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
+        features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
     output:
         embeddings=f"{RESULTS}/embeddings/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.h5ad",
     log:

@@ -52,7 +52,7 @@ rule interpret_model:
             f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.safetensors"
             for f in first_folds(w.scheme)
         ],
-        features=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
+        features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
         patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
         rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
         gene_sets=gene_sets,

@@ -98,6 +98,27 @@ rule import_features:
         "../workflow/scripts/import_features.py"
 
 
+# What training and evaluation name: edges of the DAG stay folds x variants, not times shards.
+rule join_features:
+    input:
+        shards=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
+    output:
+        table=f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}.tsv",
+    log:
+        f"{RESULTS}/logs/join_features/{{cohort}}_{{encoder}}.log",
+    conda:
+        "../envs/rna.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("join_features"),
+    message:
+        "Joining the tables of {wildcards.encoder} features of {wildcards.cohort}"
+    script:
+        "../workflow/scripts/join_features.py"
+
+
 rule fetch_weights:
     output:
         touch(f"{RESULTS}/slides/weights_fetched"),

@@ -245,6 +245,13 @@ class Plan:
             for i in range(self.n_shards(m))
         ]
 
+    def feature_tables(self, name: str, encoder: str) -> list[str]:
+        """One joined status table of patch features a member: what steps for each fold and variant name.
+
+        Naming every shard there instead would make edges of shards times folds times variants.
+        """
+        return [f"{self.results}/slides/{m}/features/{encoder}.tsv" for m in self.members(name) if self.has_slides(m)]
+
     def feature_source(self, cohort: str, encoder: str) -> dict:
         """The imported feature source of a cohort by the name of its encoder."""
         for source in self.cohort(cohort)["features"]:
