@@ -107,6 +107,12 @@ def test_all_is_well_and_names_are_kept(shard: Shard, encoder: TileEncoder) -> N
     assert shard.files() == {f"{name}.h5" for name in NAMES}
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="pixels of one slide cannot be read",
+    sees="the row of the slide",
+    survives="every other slide; a rerun does that one alone",
+)
 def test_a_slide_that_fails_in_the_middle(shard: Shard, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     error = InputError("opens, but its pixels cannot be read", file="b c.png")
     monkeypatch.setattr(embed, "iterate_tiles", failing("b c", error))
@@ -118,6 +124,9 @@ def test_a_slide_that_fails_in_the_middle(shard: Shard, encoder: TileEncoder, mo
     assert before == {name: shard.out(name).stat().st_mtime_ns for name in before}, "and only that"
 
 
+@pytest.mark.fault(
+    stage="features", fault="an input/output error that passes", sees="nothing: tried once more", survives="everything"
+)
 def test_a_fault_that_passes_is_tried_once_more(
     shard: Shard, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +134,12 @@ def test_a_fault_that_passes_is_tried_once_more(
     assert (shard.run(encoder)["status"] == "ok").all()
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="slides missing, replaced after tiling, not tiled; half tile files",
+    sees="which of them, by slide",
+    survives="no feature of a wrong slide is written",
+)
 def test_slides_missing_replaced_or_not_tiled(shard: Shard, encoder: TileEncoder) -> None:
     Path(shard.slides[0]["slide_path"]).unlink()
     Image.new("RGB", (96, 96)).save(shard.slides[1]["slide_path"])
@@ -141,6 +156,12 @@ def test_slides_missing_replaced_or_not_tiled(shard: Shard, encoder: TileEncoder
         assert text in table.loc[name, "message"]
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="an encoder that gives NaN",
+    sees="NaN or infinity, and in how many rows",
+    survives="every other slide",
+)
 def test_features_that_are_not_numbers(shard: Shard, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = TileEncoder.forward, [0]
 
@@ -153,6 +174,12 @@ def test_features_that_are_not_numbers(shard: Shard, encoder: TileEncoder, monke
     assert "NaN or infinity in 4 of 4 rows" in only(shard.run(encoder), "a")
 
 
+@pytest.mark.fault(
+    stage="disk",
+    fault="full disk or quota while embedding",
+    sees="no space is left on the disk",
+    survives="finished slides",
+)
 @pytest.mark.parametrize(
     "error",
     [
@@ -178,6 +205,12 @@ def test_a_full_disk_ends_the_job_and_keeps_what_is_done(
     assert shard.files() == {"a.h5", "b c.h5"}
 
 
+@pytest.mark.fault(
+    stage="disk",
+    fault="HDF5 meets a device that is full",
+    sees="no space is left on the disk",
+    survives="no half file stays",
+)
 def test_a_disk_that_is_really_full(shard: Shard, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """HDF5 itself meets the error: its file is a link to a device that is always full."""
     if not Path("/dev/full").exists():
@@ -196,6 +229,12 @@ def test_a_disk_that_is_really_full(shard: Shard, encoder: TileEncoder, monkeypa
     assert shard.files() == set()
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="an encoder larger than the GPU with a single tile",
+    sees="that it does not fit with one tile",
+    survives="what was finished",
+)
 def test_an_encoder_that_fits_nowhere_ends_the_job(
     shard: Shard, encoder: TileEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +247,12 @@ def test_an_encoder_that_fits_nowhere_ends_the_job(
         shard.run(encoder)
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="path traversal in slide names",
+    sees="cannot be a file name",
+    survives="nothing is written outside",
+)
 @pytest.mark.parametrize("name", ["../out", "/etc/x", "a/b", "", ".hidden"])
 def test_names_that_try_to_leave_the_folder(shard: Shard, encoder: TileEncoder, name: str) -> None:
     shard.slides[0]["slide_id"] = name
@@ -237,6 +282,12 @@ shard.run(encoder)
 """
 
 
+@pytest.mark.fault(
+    stage="processes",
+    fault="kill -9 while embedding",
+    sees="the job failed",
+    survives="whole slides; half files count as nothing and go",
+)
 def test_kill_9_in_the_middle_of_a_slide(
     shard: Shard, encoder: TileEncoder, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +313,12 @@ def test_kill_9_in_the_middle_of_a_slide(
     assert FeatureFile(shard.out("ünï")).n == 9
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="a truncated feature file",
+    sees="nothing; a reader says truncated or not HDF5",
+    survives="it is made again",
+)
 def test_a_truncated_feature_file_is_made_again(shard: Shard, encoder: TileEncoder) -> None:
     shard.run(encoder)
     good = shard.out("a").read_bytes()

@@ -58,32 +58,59 @@ def fails(tmp_path: Path, good: Path, path: Path | str, *words: str, mpp: float 
     assert not list((tmp_path / "out").rglob("*.part*"))
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="the slide file is not there",
+    sees="the row of the slide: no such file",
+    survives="every other slide",
+)
 def test_missing_file(tmp_path: Path, good: Path):
     fails(tmp_path, good, tmp_path / "nowhere.svs", "no such file")
 
 
+@pytest.mark.fault(
+    stage="slides", fault="a slide of 0 bytes", sees="the row of the slide: zero bytes", survives="every other slide"
+)
 def test_zero_bytes(tmp_path: Path, good: Path):
     (tmp_path / "zero.svs").touch()
     fails(tmp_path, good, tmp_path / "zero.svs", "zero bytes")
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="a git-LFS pointer in place of a slide",
+    sees="git-LFS pointer, and to run `git lfs pull`",
+    survives="every other slide",
+)
 def test_git_lfs_pointer(tmp_path: Path, good: Path):
     path = tmp_path / "pointer.svs"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 99\n")
     fails(tmp_path, good, path, "git-LFS pointer", "git lfs pull")
 
 
+@pytest.mark.fault(
+    stage="slides", fault="a file that is no image", sees="no format reads it", survives="every other slide"
+)
 def test_not_an_image(tmp_path: Path, good: Path):
     path = tmp_path / "text.svs"
     path.write_text("this is no slide" * 100)
     fails(tmp_path, good, path, "no format")
 
 
+@pytest.mark.fault(
+    stage="slides", fault="a folder under a slide's name", sees="that it is a folder", survives="every other slide"
+)
 def test_a_folder(tmp_path: Path, good: Path):
     (tmp_path / "folder.svs").mkdir()
     fails(tmp_path, good, tmp_path / "folder.svs", "folder")
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="a download cut at 10, 50, 90 or 99.5 %",
+    sees="the row of the slide, in one line",
+    survives="every other slide",
+)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.995])
 def test_truncated(tmp_path: Path, good: Path, share: float):
     data = good.read_bytes()
@@ -91,6 +118,9 @@ def test_truncated(tmp_path: Path, good: Path, share: float):
     fails(tmp_path, good, tmp_path / "cut.svs")
 
 
+@pytest.mark.fault(
+    stage="slides", fault="a cut slide whose overview still reads", sees="truncated", survives="every other slide"
+)
 def test_truncated_where_the_overview_is_still_whole(tmp_path: Path, good: Path):
     """A file whose directories come first opens, and its small level reads, though its pixels are cut off."""
     import tifffile
@@ -105,6 +135,9 @@ def test_truncated_where_the_overview_is_still_whole(tmp_path: Path, good: Path)
     fails(tmp_path, good, path, "truncated")
 
 
+@pytest.mark.fault(
+    stage="slides", fault="real broken slides", sees="the row of the slide, in one line", survives="every other slide"
+)
 @pytest.mark.parametrize(
     ("name", "word"),
     [
@@ -119,18 +152,36 @@ def test_real_bad_slides(tmp_path: Path, good: Path, test_data: Path, name: str,
     fails(tmp_path, good, test_data / "slides" / name, word)
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="an absurd resolution (mpp 40) in the slide table",
+    sees="mpp 40, and the column to mend",
+    survives="every other slide",
+)
 def test_absurd_mpp_in_the_table(tmp_path: Path, good: Path):
     path = tmp_path / "other.svs"
     shutil.copy(good, path)
     fails(tmp_path, good, path, "mpp 40", "column `mpp`", mpp=40)
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="no resolution in file or table",
+    sees="resolution unknown: fill the column `mpp`",
+    survives="every other slide",
+)
 def test_no_resolution_anywhere(tmp_path: Path, good: Path):
     Image.fromarray(draw_tissue(600)).save(tmp_path / "plain.png")
     fails(tmp_path, good, tmp_path / "plain.png", "resolution unknown", "column `mpp`")
     assert shard(tmp_path, row(tmp_path / "plain.png", mpp=0.5)).loc["bad", "status"] == "ok"
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="glass without tissue; a fluorescence slide",
+    sees="status `empty` with the reason",
+    survives="every other slide",
+)
 def test_no_tissue_and_darkness_are_empty_not_failed(tmp_path: Path):
     write_svs(tmp_path / "glass.svs", np.full((1200, 1200, 3), 243, np.uint8))
     write_svs(tmp_path / "dark.svs", np.zeros((1200, 1200, 3), np.uint8))
@@ -141,6 +192,9 @@ def test_no_tissue_and_darkness_are_empty_not_failed(tmp_path: Path):
     assert len(read_tiles(tmp_path / "out" / "tiles" / "glass.h5")) == 0
 
 
+@pytest.mark.fault(
+    stage="slides", fault="the same slide under two names", sees="same content as the other", survives="both, named"
+)
 def test_duplicates_by_content_are_named(tmp_path: Path, good: Path):
     shutil.copy(good, tmp_path / "copy.svs")
     write_svs(tmp_path / "third.svs", draw_tissue(1536, seed=5))
@@ -152,6 +206,9 @@ def test_duplicates_by_content_are_named(tmp_path: Path, good: Path):
     assert list(find_duplicates(rows).values()) == [["a", "b"]]
 
 
+@pytest.mark.fault(
+    stage="slides", fault="slide names with blanks, umlauts, kanji", sees="nothing: they work", survives="everything"
+)
 @pytest.mark.parametrize("name", ["slide with blanks", "Präparat 7", "スライド"])
 def test_names_with_blanks_and_letters_of_any_script(tmp_path: Path, good: Path, name: str):
     folder = tmp_path / name
@@ -161,6 +218,12 @@ def test_names_with_blanks_and_letters_of_any_script(tmp_path: Path, good: Path,
     assert (tmp_path / "out" / "tiles" / f"{name}.h5").is_file()
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="path traversal in slide names",
+    sees="an error that names the path separator",
+    survives="nothing is written outside",
+)
 @pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/../../b"])
 def test_names_that_leave_the_folder_end_the_job(tmp_path: Path, good: Path, name: str):
     with pytest.raises(InputError, match="path separator"):
@@ -168,6 +231,12 @@ def test_names_that_leave_the_folder_end_the_job(tmp_path: Path, good: Path, nam
     assert not list(tmp_path.rglob("*.h5"))
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="some outputs of a shard deleted",
+    sees="nothing",
+    survives="whole slides are kept, the missing made",
+)
 def test_a_rerun_does_only_what_is_missing(tmp_path: Path, good: Path):
     shutil.copy(good, tmp_path / "b.svs")
     rows = row(good, "a"), row(tmp_path / "b.svs", "b")
@@ -181,6 +250,12 @@ def test_a_rerun_does_only_what_is_missing(tmp_path: Path, good: Path):
     assert tiles["b"].stat().st_mtime_ns != before["b"]
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="tiles of other settings, content or mpp; half files; garbage",
+    sees="nothing",
+    survives="the stale slide is made anew, the rest kept",
+)
 @pytest.mark.parametrize("change", ["settings", "content", "mpp", "half", "garbage"])
 def test_stale_tiles_are_made_anew(tmp_path: Path, good: Path, change: str):
     path, out = tmp_path / "slide.svs", tmp_path / "out"
@@ -205,6 +280,12 @@ def test_stale_tiles_are_made_anew(tmp_path: Path, good: Path, change: str):
     assert read_tiles(tiles).info["fingerprint"] == fingerprint(path)
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="a slide that was tiled and then fails",
+    sees="the row of the slide",
+    survives="no older tiles pass for new",
+)
 def test_a_slide_that_fails_leaves_no_older_tiles(tmp_path: Path, good: Path):
     path = tmp_path / "slide.svs"
     shutil.copy(good, path)
@@ -214,6 +295,9 @@ def test_a_slide_that_fails_leaves_no_older_tiles(tmp_path: Path, good: Path):
     assert not (tmp_path / "out" / "tiles" / "bad.h5").exists()
 
 
+@pytest.mark.fault(
+    stage="slides", fault="a read error that passes", sees="nothing: tried once more", survives="everything"
+)
 def test_a_passing_hiccup_is_retried_once(tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch):
     calls = []
 
@@ -228,6 +312,12 @@ def test_a_passing_hiccup_is_retried_once(tmp_path: Path, good: Path, monkeypatc
     assert len(calls) == 2
 
 
+@pytest.mark.fault(
+    stage="disk",
+    fault="full disk or no permission while tiling",
+    sees="disk is full, or no permission, in one line",
+    survives="finished slides",
+)
 @pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "no permission")])
 def test_a_full_disk_ends_the_job_in_one_line(
     tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
@@ -242,6 +332,12 @@ def test_a_full_disk_ends_the_job_in_one_line(
     assert not (tmp_path / "out" / "tiles" / "bad.h5").exists()
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="an unforeseen error on one slide",
+    sees="the row of the slide with the error's name",
+    survives="every other slide",
+)
 def test_any_other_error_is_a_row_too(tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mirror.slides.shard.tile_slide", lambda *_: 1 / 0)
     bad = shard(tmp_path, row(good)).loc["bad"]
@@ -260,6 +356,12 @@ tile_shard(rows, SlideSettings(), {out!r}, {out!r} + "/shard_0.tsv", threads=2)
 """
 
 
+@pytest.mark.fault(
+    stage="processes",
+    fault="kill -9 while tiling",
+    sees="the job failed",
+    survives="whole slides; the rerun ends as an undisturbed one",
+)
 @pytest.mark.parametrize("wait_s", [0.05, 0.2, 0.4])
 def test_kill_9_leaves_only_whole_files_and_a_rerun_finishes(tmp_path: Path, good: Path, wait_s: float):
     out = tmp_path / "out"

@@ -44,6 +44,12 @@ def clinical(path, **settings):
     return read_clinical(ClinicalSource(path=str(path), **settings))
 
 
+@pytest.mark.fault(
+    stage="tables",
+    fault="LFS pointers, web pages, server errors, binaries, empty tables, plain or gzipped",
+    sees="what it is, in one line with the file's name",
+    survives="nothing is read from it",
+)
 @pytest.mark.parametrize("reader", [expression, clinical])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
@@ -66,12 +72,21 @@ def test_no_table(tmp_path, reader, text, words, packed):
     assert "\n" not in str(caught.value) and path.name in str(caught.value)
 
 
+@pytest.mark.fault(
+    stage="tables", fault="a real git-LFS pointer", sees="to run `git lfs pull`", survives="nothing is read from it"
+)
 def test_real_lfs_pointer(test_data):
     """The pointer of the test data where a matrix was expected."""
     with pytest.raises(InputError, match="git lfs pull"):
         expression(test_data / "rawexpr" / "lfs_pointer.txt")
 
 
+@pytest.mark.fault(
+    stage="tables",
+    fault="a mistyped file name; 0 bytes; a folder",
+    sees="no such file, and the nearest name",
+    survives="nothing is read from it",
+)
 @pytest.mark.parametrize("reader", [expression, clinical])
 def test_absent_and_empty_files(tmp_path, reader):
     """A wrong name suggests the right one; a file of 0 bytes is said to be one."""
@@ -84,6 +99,12 @@ def test_absent_and_empty_files(tmp_path, reader):
         reader(tmp_path)
 
 
+@pytest.mark.fault(
+    stage="expression",
+    fault="a gzip cut anywhere",
+    sees="broken off or damaged gzip",
+    survives="never a shorter matrix",
+)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9, 0.999])
 def test_truncated_gzip(tmp_path, share):
     """A download that broke off anywhere is an error, never a shorter matrix."""
@@ -94,6 +115,12 @@ def test_truncated_gzip(tmp_path, share):
         expression(path)
 
 
+@pytest.mark.fault(
+    stage="tables",
+    fault="damaged zip, parquet, h5ad, workbooks, false suffixes",
+    sees="which container is damaged",
+    survives="nothing is read from it",
+)
 def test_damaged_containers(tmp_path):
     """Damaged zip, parquet and h5ad files, workbooks and false suffixes."""
     for name, content, words in (
@@ -113,6 +140,12 @@ def test_damaged_containers(tmp_path):
         expression(tmp_path / "b.xlsx")
 
 
+@pytest.mark.fault(
+    stage="tables",
+    fault="path traversal in zip members",
+    sees="nothing: read in place",
+    survives="nothing is written anywhere",
+)
 @pytest.mark.parametrize("member", ["../../evil.csv", "./m.csv", "/tmp/evil_absolute.csv", "..\\evil.csv"])
 def test_zip_members_are_never_extracted(tmp_path, member):
     """A member named outside the folder is read in place; nothing is written anywhere."""
@@ -126,6 +159,7 @@ def test_zip_members_are_never_extracted(tmp_path, member):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.fault(stage="tables", fault="a zip of two tables", sees="holds 2, by name", survives="nothing is guessed")
 def test_zip_with_several_tables(tmp_path):
     """Which of two tables is meant cannot be guessed; folders and macOS shadows do not count."""
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
@@ -138,6 +172,12 @@ def test_zip_with_several_tables(tmp_path):
         expression(tmp_path / "m.zip")
 
 
+@pytest.mark.fault(
+    stage="tables",
+    fault="spreadsheet formulas in cells",
+    sees="an apostrophe before the formula",
+    survives="numbers and names stay",
+)
 @pytest.mark.parametrize(
     ("cell", "safe"),
     [
@@ -160,6 +200,12 @@ def test_formulas_are_defused(cell, safe):
     assert escape_formula(escape_formula(cell)) == safe
 
 
+@pytest.mark.fault(
+    stage="clinical",
+    fault="a label that is a formula",
+    sees="an apostrophe before the formula",
+    survives="identifiers stay",
+)
 def test_formula_in_a_clinical_label(tmp_path):
     """A label that is a formula is written so that a spreadsheet shows it; identifiers stay as they are."""
     from read_clinical import main
@@ -172,6 +218,12 @@ def test_formula_in_a_clinical_label(tmp_path):
     assert written["patient_id"].tolist() == ["P1", "P2"]
 
 
+@pytest.mark.fault(
+    stage="expression",
+    fault="counts below zero",
+    sees="counts cannot be negative, and their share",
+    survives="nothing is read from it",
+)
 def test_negative_counts(tmp_path):
     """Counts below zero are refused, with their share."""
     table = matrix()
@@ -181,6 +233,12 @@ def test_negative_counts(tmp_path):
         expression(tmp_path / "m.csv", values="counts")
 
 
+@pytest.mark.fault(
+    stage="expression",
+    fault="logarithms declared as counts, or taken twice",
+    sees="logarithm taken twice",
+    survives="nothing is read from it",
+)
 def test_log_of_log(tmp_path):
     """Logarithms declared as counts would be logged again; logarithms taken twice are noticed by themselves."""
     logs = np.log2(matrix(1200) + 1)
@@ -192,6 +250,12 @@ def test_log_of_log(tmp_path):
         expression(tmp_path / "mm.csv")
 
 
+@pytest.mark.fault(
+    stage="expression",
+    fault="a word among numbers, deep in the file",
+    sees="its column and the word",
+    survives="nothing is read from it",
+)
 def test_words_among_numbers(tmp_path):
     """A word in a cell names its column, early or deep in the file, either way round."""
     table = matrix(4000).astype(object)
@@ -204,6 +268,12 @@ def test_words_among_numbers(tmp_path):
         expression(tmp_path / "t.csv")
 
 
+@pytest.mark.fault(
+    stage="clinical",
+    fault="events the wrong way round",
+    sees="a warning: looks reversed",
+    survives="`event_is` mends it",
+)
 def test_wrong_way_events(tmp_path, caplog):
     """Events turned round: the longest-observed "die"; a clear warning, and an error where the vital status knows."""
     rng = np.random.default_rng(0)
@@ -217,6 +287,12 @@ def test_wrong_way_events(tmp_path, caplog):
     assert not clinical(tmp_path / "c.csv", event_is="1_censored")[1]["plausibility"]["polarity_suspicious"]
 
 
+@pytest.mark.fault(
+    stage="clinical",
+    fault="a misspelt column",
+    sees="the nearest column and the setting",
+    survives="nothing is guessed",
+)
 def test_missing_columns_name_the_nearest(tmp_path):
     """A misspelt column is an error that names what is there, and the setting."""
     path = tmp_path / "c.csv"
@@ -227,6 +303,12 @@ def test_missing_columns_name_the_nearest(tmp_path):
         clinical(path, covariates=["grade"])
 
 
+@pytest.mark.fault(
+    stage="clinical",
+    fault="a word among times; a patient without a name",
+    sees="the row",
+    survives="nothing is dropped in silence",
+)
 def test_bad_cells_name_their_row(tmp_path):
     """A word among times and a patient without a name are found by row."""
     path = tmp_path / "c.csv"
@@ -238,6 +320,12 @@ def test_bad_cells_name_their_row(tmp_path):
         clinical(path)
 
 
+@pytest.mark.fault(
+    stage="expression",
+    fault="slides and expression share no patient",
+    sees="both spellings",
+    survives="nothing is guessed",
+)
 def test_no_patient_in_common(tmp_path):
     """When identifiers do not meet, the error shows both spellings."""
     matrix().to_csv(tmp_path / "m.csv")
@@ -245,6 +333,12 @@ def test_no_patient_in_common(tmp_path):
         read_expression(ExpressionSource(path=str(tmp_path / "m.csv")), ["P1", "P2"])
 
 
+@pytest.mark.fault(
+    stage="expression",
+    fault="two columns of one name",
+    sees="the policy's answer, or an error",
+    survives="neither is lost",
+)
 def test_duplicate_columns_are_not_lost(tmp_path):
     """Two columns of the same name are two samples, decided by the policy."""
     table = matrix(5, 3)
@@ -256,6 +350,9 @@ def test_duplicate_columns_are_not_lost(tmp_path):
         expression(tmp_path / "m.csv", duplicates="error")
 
 
+@pytest.mark.fault(
+    stage="clinical", fault="Latin-1 and UTF-16 tables", sees="nothing: they are read", survives="every letter"
+)
 def test_latin1_and_utf16(tmp_path):
     """Old clinical tables with Latin-1 letters, and UTF-16 as spreadsheets export it, are read."""
     text = "patient_id\tlabel\ttime_days\tevent\nA\tSjögren\t3\t1\nB\ty\t4\t0\n"

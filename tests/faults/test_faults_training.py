@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -27,11 +28,6 @@ from mirror.training.launch import Job, run_job
 LONG = {"epochs": 40, "save_minutes": 1e-9}
 
 
-def finish(job: Job, folder: Path) -> None:
-    process = start(job, folder)
-    assert process.wait(timeout=300) == 0, (folder / "stderr.txt").read_text()[-2000:]
-
-
 def kill_once(job: Job, folder: Path, rng: random.Random) -> bool:
     """Start the job and kill -9 it at a random moment of its training; False where it was over before that."""
     process = start(job, folder)
@@ -47,35 +43,51 @@ def kill_once(job: Job, folder: Path, rng: random.Random) -> bool:
     return process.wait() == -signal.SIGKILL
 
 
-def kill_and_compare(tmp_path: Path, kills: int) -> None:
+def kill_and_compare(tmp_path: Path, kills: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Processes killed at random moments, finished in this one, against a run in this process alone."""
     seed = random.SystemRandom().randrange(10**6)
     print("seed of the moments of the kills:", seed)
     rng = random.Random(seed)
     job = on_disk(tmp_path / "data", train=LONG)
     whole, cut = elsewhere(job, tmp_path / "whole"), elsewhere(job, tmp_path / "cut")
-    finish(whole, tmp_path / "whole")
+    run_job(whole)
     killed = sum(kill_once(cut, tmp_path / "cut", rng) for _ in range(kills) if not Path(cut.checkpoint).exists())
     assert killed >= 1
-    finish(cut, tmp_path / "cut")
-    assert "Going on from" in (tmp_path / "cut" / "stderr.txt").read_text()
+    with caplog.at_level(logging.INFO):
+        run_job(cut)
+    assert "Going on from" in caplog.text
     assert Path(cut.checkpoint).read_bytes() == Path(whole.checkpoint).read_bytes()
     logs = [pd.read_csv(j.log, sep="\t").drop(columns="seconds") for j in (whole, cut)]
     pd.testing.assert_frame_equal(*logs)
-    left = [p.name for p in Path(cut.checkpoint).parent.rglob("*.part*")]
-    assert not left or all("state" in name for name in left)
+    assert not Path(cut.state_dir).exists() and not list((tmp_path / "cut").glob(".*part*"))
 
 
-def test_kill_9_while_training(tmp_path: Path) -> None:
-    kill_and_compare(tmp_path, kills=2)
+@pytest.mark.fault(
+    stage="processes",
+    fault="kill -9 while training, twice",
+    sees="the job failed; then: going on from epoch n",
+    survives="the state; the checkpoint is byte for byte that of an undisturbed run",
+)
+def test_kill_9_while_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kill_and_compare(tmp_path, 2, caplog)
 
 
+@pytest.mark.fault(
+    stage="processes", fault="kill -9 while training, twenty times", sees="as above", survives="as above"
+)
 @pytest.mark.faults_long
 @pytest.mark.slow
-def test_twenty_kills_while_training(tmp_path: Path) -> None:
-    for i in range(10):
-        kill_and_compare(tmp_path / str(i), kills=2)
+@pytest.mark.parametrize("repeat", range(10))
+def test_twenty_kills_while_training(tmp_path: Path, caplog: pytest.LogCaptureFixture, repeat: int) -> None:
+    kill_and_compare(tmp_path, 2, caplog)
 
 
+@pytest.mark.fault(
+    stage="training",
+    fault="NaN in a slide's features",
+    sees="the slide, its file, epoch and step",
+    survives="no checkpoint is written",
+)
 def test_a_nan_feature_names_its_slide(tmp_path: Path) -> None:
     job = on_disk(tmp_path)
     path = Path(job.features_dir) / "S03a.h5"
@@ -86,6 +98,12 @@ def test_a_nan_feature_names_its_slide(tmp_path: Path) -> None:
     assert not Path(job.checkpoint).exists() and not Path(job.log).exists()
 
 
+@pytest.mark.fault(
+    stage="training",
+    fault="a feature beyond float range",
+    sees="the slide and its file",
+    survives="no checkpoint is written",
+)
 def test_a_feature_too_large_names_its_slide(tmp_path: Path) -> None:
     job = on_disk(tmp_path)
     with h5py.File(Path(job.features_dir) / "S03a.h5", "r+") as file:
@@ -94,12 +112,24 @@ def test_a_feature_too_large_names_its_slide(tmp_path: Path) -> None:
         run_job(job)
 
 
+@pytest.mark.fault(
+    stage="training",
+    fault="a learning rate too high",
+    sees="the loss is not finite, with epoch and step",
+    survives="no checkpoint is written",
+)
 def test_a_learning_rate_too_high_is_told_from_bad_input(tmp_path: Path) -> None:
     job = on_disk(tmp_path, train={"lr": 1e30})
     with pytest.raises(InputError, match=r"the loss of epoch 1, step \d is not finite.*"):
         run_job(job)
 
 
+@pytest.mark.fault(
+    stage="training",
+    fault="a feature file deleted",
+    sees="the slide, before the first step",
+    survives="everything else",
+)
 def test_a_missing_feature_file_is_named_before_training(tmp_path: Path) -> None:
     job = on_disk(tmp_path)
     (Path(job.features_dir) / "S03a.h5").unlink()
@@ -107,6 +137,9 @@ def test_a_missing_feature_file_is_named_before_training(tmp_path: Path) -> None
         run_job(job)
 
 
+@pytest.mark.fault(
+    stage="training", fault="a feature file cut, empty or text", sees="the file", survives="everything else"
+)
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
 def test_a_corrupt_feature_file_is_named(tmp_path: Path, damage: str) -> None:
     job = on_disk(tmp_path)
@@ -118,6 +151,12 @@ def test_a_corrupt_feature_file_is_named(tmp_path: Path, damage: str) -> None:
     assert not Path(job.checkpoint).exists()
 
 
+@pytest.mark.fault(
+    stage="training",
+    fault="features of another encoder among the rest",
+    sees="the slide and both widths",
+    survives="everything else",
+)
 def test_a_feature_file_of_another_encoder_is_named(tmp_path: Path) -> None:
     from mirror.io.features import write_features
 
@@ -128,15 +167,21 @@ def test_a_feature_file_of_another_encoder_is_named(tmp_path: Path) -> None:
         run_job(job)
 
 
-def test_a_corrupt_state_is_left_out_with_a_message(tmp_path: Path) -> None:
+@pytest.mark.fault(
+    stage="training",
+    fault="a corrupt training state",
+    sees="that it cannot be used and training starts anew",
+    survives="the result",
+)
+def test_a_corrupt_state_is_left_out_with_a_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     job = on_disk(tmp_path / "data", train=LONG)
     whole, cut = elsewhere(job, tmp_path / "whole"), elsewhere(job, tmp_path / "cut")
-    finish(whole, tmp_path / "whole")
+    run_job(whole)
     assert kill_once(cut, tmp_path / "cut", random.Random(0))
     state = next(Path(cut.state_dir).glob("*/state.pt"))
     state.write_bytes(state.read_bytes()[:-2000])
-    finish(cut, tmp_path / "cut")
-    assert "the training state cannot be used and training starts anew" in (tmp_path / "cut" / "stderr.txt").read_text()
+    run_job(cut)
+    assert "the training state cannot be used and training starts anew" in caplog.text
     assert Path(cut.checkpoint).read_bytes() == Path(whole.checkpoint).read_bytes()
 
 
@@ -145,6 +190,12 @@ def load(job: Job):
     return load_paired(**{name: getattr(job, name) for name in names})
 
 
+@pytest.mark.fault(
+    stage="checkpoints",
+    fault="a checkpoint from another config",
+    sees="the keys that differ",
+    survives="it is not used",
+)
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     job = on_disk(tmp_path)
     run_job(job)
@@ -153,6 +204,12 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
         encode(job.checkpoint, load(job), settings=other)
 
 
+@pytest.mark.fault(
+    stage="checkpoints",
+    fault="a checkpoint cut by a crash",
+    sees="the checkpoint cannot be read",
+    survives="it is not used",
+)
 def test_a_checkpoint_cut_by_a_crash_is_refused(tmp_path: Path) -> None:
     job = on_disk(tmp_path)
     run_job(job)
@@ -162,6 +219,12 @@ def test_a_checkpoint_cut_by_a_crash_is_refused(tmp_path: Path) -> None:
         encode(path, load(job))
 
 
+@pytest.mark.fault(
+    stage="checkpoints",
+    fault="a pickle that would run code",
+    sees="the checkpoint cannot be read",
+    survives="no code is run",
+)
 def test_a_pickle_in_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
     job = on_disk(tmp_path)
     torch.save({"model": torch.zeros(1)}, tmp_path / "m.safetensors")
@@ -169,6 +232,7 @@ def test_a_pickle_in_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
         encode(tmp_path / "m.safetensors", load(job))
 
 
+@pytest.mark.fault(stage="config", fault="an unknown training setting", sees="its name", survives="nothing starts")
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     from pydantic import ValidationError
 
@@ -178,6 +242,12 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
         run_job(job)
 
 
+@pytest.mark.fault(
+    stage="disk",
+    fault="a read-only folder at the end of training",
+    sees="permission denied, with the path",
+    survives="no half checkpoint; the training state, from which the next attempt goes on",
+)
 def test_a_read_only_folder_leaves_no_half_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = on_disk(tmp_path)
 
@@ -197,6 +267,9 @@ def test_a_read_only_folder_leaves_no_half_checkpoint(tmp_path: Path, monkeypatc
     assert all(torch.equal(a[k], b[k]) for k in b)
 
 
+@pytest.mark.fault(
+    stage="processes", fault="a clock that jumps while training", sees="nothing", survives="the same checkpoint"
+)
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = on_disk(tmp_path)
     run_job(job)
@@ -207,15 +280,24 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     assert Path(again.checkpoint).read_bytes() == Path(job.checkpoint).read_bytes()
 
 
+@pytest.mark.fault(
+    stage="processes", fault="two trainings of one model at once", sees="nothing", survives="one whole checkpoint"
+)
 def test_two_runs_in_one_folder_end_alike(tmp_path: Path) -> None:
     job = on_disk(tmp_path / "data", train={"epochs": 8, "save_minutes": 1e-9})
     alone, shared = elsewhere(job, tmp_path / "alone"), elsewhere(job, tmp_path / "shared")
     both = [start(shared, tmp_path / "shared"), start(shared, tmp_path / "shared")]
-    finish(alone, tmp_path / "alone")
+    run_job(alone)
     assert [p.wait(timeout=300) for p in both] == [0, 0], (tmp_path / "shared" / "stderr.txt").read_text()[-2000:]
     assert Path(shared.checkpoint).read_bytes() == Path(alone.checkpoint).read_bytes()
 
 
+@pytest.mark.fault(
+    stage="processes",
+    fault="a job killed that trains on several GPUs",
+    sees="the job failed",
+    survives="no process stays on a GPU",
+)
 def test_a_killed_job_leaves_no_torchrun_behind(tmp_path: Path) -> None:
     code = (
         "import subprocess\nfrom mirror.training.launch import _end_with_parent\n"
