@@ -142,10 +142,18 @@ rule plot_interpretation:
         "../workflow/scripts/plot_interpretation.py"
 
 
+def reported_figures():
+    """The table of figures reported elsewhere: the user's, else the one beside the Snakefile, else none."""
+    name = CONFIG["evaluation"]["reported"]
+    found = [p for p in (Path(name), BASE / name) if p.is_file()] if name else []
+    return str(found[0]) if found else []
+
+
 rule make_tables:
     input:
         metrics=f"{RESULTS}/metrics.tsv",
         comparisons=f"{RESULTS}/comparisons.tsv",
+        reported=reported_figures(),
         leaks=[
             f"{RESULTS}/cohort/{c}/{s}/leaks.json"
             for c in PLAN.cohorts
@@ -576,6 +584,13 @@ rule make_report:
         figures=[path for _, path, _, _ in FIGURES],
         tables=f"{RESULTS}/tables/index.json",
         metrics=f"{RESULTS}/metrics.tsv",
+        comparisons=f"{RESULTS}/comparisons.tsv",
+        prototypes=[
+            f"{RESULTS}/interpretation/{c}/{e}/{s}/{v}/prototypes.tsv"
+            for c, e, s in PLACES
+            if c in TRAINED
+            for v in INTERPRETED
+        ],
         leaks=[
             f"{RESULTS}/cohort/{c}/{s}/{name}.json"
             for c in PLAN.cohorts
@@ -602,6 +617,7 @@ rule make_report:
         runtime=20,
     params:
         figures=FIGURES,
+        titles=TITLES,
         captions=str(BASE / "workflow" / "report"),
         config=CONFIG,
         variants=PLAN.variants,

@@ -12,17 +12,33 @@ import pandas as pd
 import yaml
 
 import mirror
+from mirror.figures.answer import answers
 from mirror.figures.report import Section, audit_table, plain_caption, render_report
 
 ORDER = [
     "Result", "Methods", "Leak audit", "Cohort", "Slides", "Expression", "Subtyping", "Survival",
-    "Few-shot", "Retrieval", "Ablation", "Embeddings", "Pre-training", "Reproducing this",
+    "Few-shot", "Retrieval", "Ablation", "Prototypes", "Attention", "Embeddings", "Pre-training", "Reproducing this",
 ]  # fmt: skip
 TABLE_SECTION = {
     "subtyping": "Result", "survival": "Result", "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot",
     "retrieval": "Retrieval", "ablation_subtyping": "Ablation", "ablation_survival": "Ablation",
 }  # fmt: skip
+SHOWN = {"subtyping": "auroc", "survival": "c_index"}
+PROTOTYPE_COLUMNS = [
+    "prototype", "use", "match", "label_test", "label_value", "label_fdr", "hazard_ratio",
+    "hr_low", "hr_high", "survival_fdr",
+]  # fmt: skip
 PACKAGES = ("torch", "timm", "openslide-python", "scanpy", "anndata", "scikit-survival", "scikit-learn", "snakemake")
+
+CEILING = (
+    "The row True factors (ceiling) is no method: a linear model on the factors from which the simulated patients "
+    "were drawn, in the same folds. Outcomes are drawn with noise, so even the truth errs; it is left out of every "
+    "comparison."
+)
+PROTOTYPES = (
+    "use: share of out-of-fold slides that score the prototype highest; match: lowest correlation with its partners "
+    "in other folds' models; hazard ratios are a standard deviation of the score; fdr over the shown prototypes."
+)
 
 
 def versions() -> pd.DataFrame:
@@ -88,14 +104,18 @@ def methods_text(config: dict) -> list[str]:
         f"Survival: {config['evaluation']['survival']['bins']} time bins at quantiles of the training patients' event "
         "times; risk groups by the training median; one risk a patient.",
         f"Intervals: {config['evaluation']['statistics']['level']:.0%}, "
-        f"{config['evaluation']['statistics']['bootstrap']} bootstrap resamples over patients of the pooled out-of-fold "
-        "predictions. Comparisons are paired, with Holm's correction over a table.",
+        f"{config['evaluation']['statistics']['bootstrap']} bootstrap resamples over patients of the pooled "
+        "out-of-fold predictions. Comparisons are paired, with Holm's correction over a table.",
     ]
 
 
 def main(
     *,
     figures: list[tuple[str, str, str, str]],
+    titles: dict[str, str],
+    metrics: Path,
+    comparisons: Path,
+    prototypes: list[Path],
     tables: Path,
     leaks: list[Path],
     splits: list[Path],
@@ -110,6 +130,12 @@ def main(
     """Collect everything and render it."""
     sections = {name: Section(name) for name in ORDER}
     audits = {f"{p.parents[1].name}, {p.parent.name}, {p.stem}": json.loads(p.read_text()) for p in leaks}
+    numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str})
+    compared = pd.read_csv(comparisons, sep="\t", dtype={"head_a": str, "head_b": str})
+    for scheme in config["splits"]:
+        sections["Result"].answer += answers(numbers, compared, scheme, SHOWN, titles)
+    if any(simulated):
+        sections["Result"].paragraphs.append(CEILING)
     for entry in json.loads(tables.read_text()):
         name = entry["name"].removeprefix(f"{entry['scheme']}_")
         markup = (tables.parent / f"{entry['name']}.html").read_text(encoding="utf-8")
@@ -118,6 +144,12 @@ def main(
     for section, path, title, caption in figures:
         text = plain_caption((captions / f"{caption}.rst").read_text(encoding="utf-8"))
         sections[section].figure(Path(path), title, text)
+    for path in prototypes:
+        cohort, encoder, scheme, variant = path.parts[-5:-1]
+        columns = [c for c in PROTOTYPE_COLUMNS if c in (frame := pd.read_csv(path, sep="\t"))]
+        sections["Prototypes"].frame(
+            frame[columns], f"Prototypes of {variant} on {titles[cohort]} ({encoder}, {scheme})", PROTOTYPES
+        )
     sections["Methods"].paragraphs += methods_text(config)
     sections["Methods"].text("All settings", yaml.safe_dump(config, sort_keys=False))
     sections["Methods"].text("Complete settings of every variant", yaml.safe_dump(variants, sort_keys=False))
@@ -149,6 +181,10 @@ if "snakemake" in globals():
     run_step(
         lambda: main(
             figures=[tuple(f) for f in smk.params.figures],
+            titles=dict(smk.params.titles),
+            metrics=Path(smk.input.metrics),
+            comparisons=Path(smk.input.comparisons),
+            prototypes=[Path(p) for p in smk.input.prototypes],
             tables=Path(smk.input.tables),
             leaks=[Path(p) for p in smk.input.leaks],
             splits=[Path(p) for p in smk.input.splits],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mirror.figures.reported import read_reported
 from mirror.figures.tables import Table, build_table, write_table
 from mirror.io.atomic import write_json
 
@@ -80,19 +81,22 @@ def main(
     titles: dict[str, str],
     k: int,
     audits: list[Path],
+    reported: Path | None,
     folder: Path,
     index: Path,
 ) -> None:
     """Write every table that has rows, and ``index.json`` that lists them in order."""
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str, "events": "Float64"})
     compared = pd.read_csv(comparisons, sep="\t")
+    elsewhere = read_reported(reported)
     listed = []
     leaking = allowed_leaks(audits)
     for scheme in schemes:
         for spec in wanted(variants, k):
             name = spec["name"] if len(schemes) == 1 else f"{scheme}_{spec['name']}"
             note = " ".join(filter(None, [spec.get("note", ""), leaking]))
-            table: Table | None = build_table(numbers, compared, **{**spec, "name": name, "note": note}, scheme=scheme)
+            spec = {**spec, "name": name, "note": note, "scheme": scheme, "reported": elsewhere}
+            table: Table | None = build_table(numbers, compared, **spec)
             if table:
                 write_table(table, folder, titles)
                 listed.append({"name": name, "title": table.title, "scheme": scheme})
@@ -111,6 +115,7 @@ if "snakemake" in globals():
             snakemake.params.titles,  # noqa: F821
             snakemake.params.k,  # noqa: F821
             [Path(p) for p in snakemake.input.leaks],  # noqa: F821
+            Path(snakemake.input.reported) if snakemake.input.reported else None,  # noqa: F821
             Path(snakemake.output.index).parent,  # noqa: F821
             Path(snakemake.output.index),  # noqa: F821
         ),

@@ -44,6 +44,7 @@ MODALITIES = {
     "rna": "RNA",
     "fused": "slide + RNA",
     "clinical": "clinical",
+    "truth": "truth",
     "wsi_to_rna": "slide to RNA",
     "rna_to_wsi": "RNA to slide",
 }

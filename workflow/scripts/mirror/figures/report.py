@@ -20,9 +20,10 @@ MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".j
 
 @dataclass
 class Section:
-    """A section of the report; ``entries`` are tables, figures and texts in order."""
+    """A section of the report; ``answer`` stands out, ``entries`` are tables, figures and texts in order."""
 
     title: str
+    answer: list[str] = field(default_factory=list)
     paragraphs: list[str] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
 
@@ -102,7 +103,7 @@ def render_report(
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(template.read_text(encoding="utf-8"))
-    kept = [s for s in sections if s.entries or s.paragraphs]
+    kept = [s for s in sections if s.answer or s.entries or s.paragraphs]
     write_text(out, page.render(title=title, subtitle=subtitle, warnings=warnings, sections=kept))
 
 

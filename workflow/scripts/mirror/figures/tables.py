@@ -19,6 +19,8 @@ from .names import HEADS, MODALITIES, method_name, method_order, metric_name
 
 ROW = ["encoder", "method", "modality", "head"]
 MODALITY_ORDER = list(MODALITIES)
+NO_ENCODER = "none"
+REPORTED = "reported"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def build_table(
     scheme: str,
     methods: list[str] | None = None,
     note: str = "",
+    reported: pd.DataFrame | None = None,
 ) -> Table | None:
     """Make one table from the long metrics.
 
@@ -120,6 +123,8 @@ def build_table(
         Metrics, in order.
     methods : list of str, optional
         Only these; all by default.
+    reported : DataFrame, optional
+        Figures reported elsewhere (see `mirror.figures.reported`), in rows of their own.
 
     Returns
     -------
@@ -156,8 +161,38 @@ def build_table(
             low, high = (pooled.iloc[0]["ci_low"], pooled.iloc[0]["ci_high"]) if len(pooled) else (np.nan, np.nan)
             mean = folds.mean() if len(folds) else float(pooled.iloc[0]["value"])
             sd = folds.std(ddof=1) if len(folds) > 1 else np.nan
-            cells[i, j] = Cell(mean, sd, low, high, (cohort, metric, *key[1:]) in best)
-    return Table(name, title, note, [_row_texts(k) for k in keys], columns, cells, _sizes(some, cohorts))
+            cells[i, j] = Cell(mean, sd, low, high, _is_best(best, cohort, metric, key))
+    rows = [_row_texts(k) for k in keys]
+    if reported is not None:
+        note = " ".join(filter(None, [note, _add_reported(reported, task, protocols, methods, columns, rows, cells)]))
+    return Table(name, title, note, rows, columns, cells, _sizes(some, cohorts))
+
+
+def _add_reported(
+    reported: pd.DataFrame,
+    task: str,
+    protocols: tuple[str, ...],
+    methods: list[str] | None,
+    columns: list[tuple[str, str]],
+    rows: list[dict[str, str]],
+    cells: dict[tuple[int, int], Cell],
+) -> str:
+    """Append rows of reported figures to ``rows`` and ``cells``; the sources, for the caption."""
+    some = reported[(reported["task"] == task) & reported["protocol"].isin(protocols)]
+    if methods is not None:
+        some = some[some["method"].isin(methods)]
+    sources = []
+    for (method, source), values in some.groupby(["method", "source"], sort=False):
+        found = {
+            columns.index((row.cohort, row.metric)): Cell(row.mean, row.sd, np.nan, np.nan)
+            for row in values.itertuples()
+            if (row.cohort, row.metric) in columns
+        }
+        if found:
+            cells |= {(len(rows), j): cell for j, cell in found.items()}
+            rows.append(_row_texts((REPORTED, method, "", "")))
+            sources.append(f"{method_name(method)}, reported: {source}.")
+    return " ".join(sources)
 
 
 def _rank(modality: str) -> int:
@@ -168,7 +203,7 @@ def _row_texts(key: tuple[str, str, str, str]) -> dict[str, str]:
     encoder, method, modality, head = key
     return {
         **dict(zip(ROW, key, strict=True)),
-        "encoder_text": "" if encoder == "none" else encoder,
+        "encoder_text": "" if encoder == NO_ENCODER else encoder,
         "method_text": method_name(method),
         "modality_text": MODALITIES.get(modality, modality.replace("_", " ")),
         "head_text": HEADS.get(head, head),
@@ -187,16 +222,29 @@ def _sizes(some: pd.DataFrame, cohorts: list[str]) -> dict[str, str]:
     return out
 
 
-def _significant_best(comparisons: pd.DataFrame, task: str, protocols: tuple[str, ...], scheme: str) -> set[tuple]:
+def _is_best(best: dict[str, set[tuple]], cohort: str, metric: str, key: tuple[str, str, str, str]) -> bool:
+    """Whether a row beats the runner-up in the table of its encoder (in all of them, where it reads no features)."""
+    encoder, *rest = key
+    tables = [found for name, found in best.items() if encoder in (name, NO_ENCODER)]
+    return bool(tables) and all((cohort, metric, *rest) in found for found in tables)
+
+
+def _significant_best(
+    comparisons: pd.DataFrame, task: str, protocols: tuple[str, ...], scheme: str
+) -> dict[str, set[tuple]]:
+    """By patch encoder: (cohort, metric, method, modality, head) that differ from their runner-up."""
     if comparisons.empty:
-        return set()
+        return {}
     rows = comparisons[
         (comparisons["task"] == task)
         & comparisons["protocol_a"].isin(protocols)
         & (comparisons["scheme"] == scheme)
         & comparisons["significant_vs_runner_up"].astype(bool)
     ].fillna({"head_a": "", "modality_a": ""})
-    return set(rows[["cohort", "metric", "method_a", "modality_a", "head_a"]].itertuples(index=False, name=None))
+    best: dict[str, set[tuple]] = {str(e): set() for e in comparisons["encoder"].dropna().unique()}
+    for row in rows.itertuples():
+        best[str(row.encoder)].add((row.cohort, row.metric, row.method_a, row.modality_a, row.head_a))
+    return best
 
 
 def _drop_empty(table: Table, titles: dict[str, str]) -> tuple[list[str], list[list[str]], list[list[bool]]]:
@@ -257,6 +305,8 @@ def to_latex(table: Table, titles: dict[str, str]) -> str:
         "$": r"\$",
         "±": r"$\pm$",
         "–": "--",
+        "^": r"\^{}",
+        "~": r"\~{}",
         "{": r"\{",
         "}": r"\}",
     }
@@ -296,7 +346,8 @@ def caption(table: Table, titles: dict[str, str]) -> str:
     sizes = "; ".join(f"{titles.get(c, c)}: {n}" for c, n in table.n.items())
     return (
         "Mean ± SD over folds; in brackets the 95 % interval by bootstrap over patients on pooled out-of-fold "
-        "predictions. Bold: best of its column and different from the runner-up after Holm's correction. "
+        "predictions. Bold: best of its column (among the methods of one patch encoder) and different from the "
+        "runner-up after Holm's correction. "
         f"{sizes}.{' ' + table.note if table.note else ''}"
     )
 
