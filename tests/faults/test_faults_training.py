@@ -25,7 +25,7 @@ from mirror.training.data import load_paired
 from mirror.training.encode import encode
 from mirror.training.launch import Job, run_job
 
-LONG = {"epochs": 40, "save_minutes": 1e-9}
+LONG = {"epochs": 25, "save_minutes": 1e-9}
 
 
 def kill_once(job: Job, folder: Path, rng: random.Random) -> bool:
@@ -38,7 +38,7 @@ def kill_once(job: Job, folder: Path, rng: random.Random) -> bool:
         if now and now != before:
             break
         time.sleep(0.005)
-    time.sleep(rng.random() * 0.5)
+    time.sleep(rng.random() * 0.3)
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
 
