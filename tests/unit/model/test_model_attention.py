@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mirror.config.pretrain import ModelSettings
 from mirror.model import attention as attention_module
 from mirror.model.attention import SlideAttention
+from mirror.model.head_pool import for_each
 from mirror.model.nystrom import front_padding, iterative_pinv, landmark_means, nystrom_attention, pad_front
 from mirror.model.nystrom_cpu import NystromCPU, Segments
 from mirror.model.spectral_pinv import Spectrum, divided_differences, iteration_polynomial
@@ -72,6 +73,39 @@ def test_spectrum_gives_the_iteration_converged_or_not():
         scale = x.sum(-1).max() * x.sum(-2).max()
         y = torch.randn(20, 3, dtype=torch.float64)
         torch.testing.assert_close(Spectrum.of(x, scale).apply(y), iterative_pinv(x) @ y, rtol=1e-7, atol=1e-7)
+
+
+def test_pool_of_heads_gives_the_same_bits_as_one_thread():
+    torch.manual_seed(0)
+    qkv, kernel = torch.randn(2, 40, 3 * 16), torch.randn(2, 1, 33, 1)
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            x, w = qkv.clone().requires_grad_(), kernel.clone().requires_grad_()
+            out = NystromCPU.apply(x, w, 2, 8, "matrix")
+            results.append((out.detach(), *torch.autograd.grad(out.square().sum(), (x, w))))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    one, several = results
+    assert torch.equal(one[0], several[0]) and torch.equal(one[1], several[1])
+    torch.testing.assert_close(one[2], several[2])  # torch's convolution sums by thread
+
+
+def test_an_error_in_a_head_is_not_lost():
+    with pytest.raises(ZeroDivisionError):
+        for_each(lambda i: 1 / i, [1, 0])
+
+
+def test_a_value_that_is_not_finite_comes_out_as_such():
+    """The guard on the loss names the slide; the decomposition must not fail before it."""
+    qkv = torch.randn(1, 20, 3 * 8)
+    qkv[0, 3] = torch.nan
+    qkv.requires_grad_()
+    out = NystromCPU.apply(qkv, torch.randn(1, 1, 33, 1), 1, 5, "matrix")
+    assert torch.isnan(out).any()
+    assert torch.isnan(torch.autograd.grad(out.sum(), qkv)[0]).any()
 
 
 def test_divided_differences_of_equal_values_are_the_derivative():

@@ -133,6 +133,15 @@ def test_embeddings_do_not_depend_on_the_batch(attention):
         torch.testing.assert_close(ragged[i], model.encode_slide(bags[i : i + 1, :n])[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("attention", ["exact", "nystrom"])
+@pytest.mark.parametrize("n", [1, 12, N])
+def test_cls_alone_is_cls_of_the_whole(attention, n):
+    encoder = make("mirror", {"model": {"attention": attention}}).eval().slide_encoder
+    bags, _ = batch(n=n)
+    whole, alone = encoder(bags)[:, :1], encoder.embedding(bags)
+    torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-5)
+
+
 def test_an_empty_bag_is_refused():
     mask = torch.ones(2, N, dtype=torch.bool)
     mask[1] = False

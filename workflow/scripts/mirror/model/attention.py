@@ -81,6 +81,18 @@ class SlideAttention(nn.Module):
             mixed = (mixed + value_convolution(v.transpose(1, 2).flatten(2), self.residual.weight))[:, -n:]
         return self.dropout(self.out(mixed))
 
+    def first(self, x: Tensor) -> Tensor:
+        """The result for the first token alone, (B, n, D) to (B, 1, D); cheap in the exact form."""
+        if self.kind != "exact":
+            return self.forward(x)[:, :1]
+        query, rest = self.qkv.weight.split([x.shape[2], 2 * x.shape[2]])
+        q = F.linear(x[:, :1], query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = F.linear(x, rest).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        reach = v[:, :, : RESIDUAL_WIDTH // 2 + 1].transpose(1, 2).flatten(2)
+        mixed = mixed + value_convolution(reach, self.residual.weight)[:, :1]
+        return self.dropout(self.out(mixed))
+
     def row(self, x: Tensor, index: int) -> Tensor:
         """Attention that token ``index`` of x (B, n, D) pays to all tokens: (B, H, n)."""
         n = x.shape[1]
@@ -102,3 +114,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.attention(self.norm(x))
+
+    def first(self, x: Tensor) -> Tensor:
+        """The result for the first token alone, (B, 1, D)."""
+        return x[:, :1] + self.attention.first(self.norm(x))

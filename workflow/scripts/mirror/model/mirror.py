@@ -151,7 +151,7 @@ class Mirror(nn.Module):
         -------
         Tensor (B, D)
         """
-        return self._slide_tokens(*self._bags(bags, mask))[:, 0]
+        return self._slide_tokens(*self._bags(bags, mask), cls_only=True)[:, 0]
 
     def encode_rna(self, rna: Tensor) -> Tensor:
         """RNA (B, G) to embeddings (B, D)."""
@@ -186,8 +186,10 @@ class Mirror(nn.Module):
             return bags, None
         return compact(bags, mask)
 
-    def _slide_tokens(self, bags: Tensor, lengths: Tensor | None) -> Tensor:
-        return by_length(self.slide_encoder, lengths, bags, longest=bags.shape[1])
+    def _slide_tokens(self, bags: Tensor, lengths: Tensor | None, cls_only: bool) -> Tensor:
+        """(B, 1 + N, D), or (B, 1, D) where nothing reads the tokens."""
+        encoder = self.slide_encoder.embedding if cls_only else self.slide_encoder
+        return by_length(encoder, lengths, bags, longest=bags.shape[1], fixed=cls_only)
 
     # Statistics of the input
 
@@ -255,10 +257,13 @@ class Mirror(nn.Module):
         parts: dict[str, Tensor | Retained | Style] = {}
         if bags is not None:
             seen, lengths = self._bags(*self._hide_patches(bags, mask, draws))
-            tokens = self._slide_tokens(seen, lengths)
+            retain = everything or weights.slide_weight > 0 or weights.orthogonality_weight > 0
+            summary_of_input = weights.target == "input" or weights.slide_summary == "tokens"
+            reads_tokens = weights.decode_from == "tokens" or not summary_of_input
+            tokens = self._slide_tokens(seen, lengths, cls_only=not (retain and reads_tokens))
             parts["slide_embedding"] = tokens[:, 0]
             parts["slide_alignment"] = self.align_slide(tokens[:, 0])
-            if everything or weights.slide_weight > 0 or weights.orthogonality_weight > 0:
+            if retain:
                 parts["slide_retention"] = (
                     self._retain_from_tokens(tokens, seen, lengths, draws)
                     if weights.decode_from == "tokens"

@@ -8,12 +8,14 @@ computed, and the pseudo-inverse goes through `spectral_pinv`.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .head_pool import for_each
 from .nystrom import PinvScaling, front_padding
 from .spectral_pinv import Spectrum
 from .value_convolution import channel_kernels, value_convolution, value_convolution_backward
@@ -92,23 +94,26 @@ class NystromCPU(torch.autograd.Function):
         core = torch.softmax(q_l @ k_l.transpose(-1, -2), -1)
         scales, _ = _scales(core, scaling)
         out = value_convolution(parts[:, :, 2].flatten(2), kernel).contiguous()
-        mixed, inner, values, vectors = [], [], [], []
-        for b in range(batch):
-            for h in range(heads):
-                q, k, v = parts[b, :, :, h].unbind(1)
-                spectrum = Spectrum.of(core[b, h], scales[b, h])
-                y = _right(q_l[b, h], k, segments.padding) @ v
-                t = spectrum.apply(y)
-                left = torch.softmax(q @ (k_l[b, h] * scale).T, -1)
-                out[b, :, h * width : (h + 1) * width] += left @ t
-                if any(ctx.needs_input_grad):
-                    mixed.append(y)
-                    inner.append(t)
-                    values.append(spectrum.values)
-                    vectors.append(spectrum.vectors)
-        if mixed:
-            stacked = (torch.stack(x) for x in (mixed, inner, values, vectors))
-            ctx.save_for_backward(qkv, kernel, means, core, *stacked)
+        kept = any(ctx.needs_input_grad)
+        mixed = qkv.new_empty((batch, heads, landmarks, width) if kept else (0,))
+        inner = torch.empty_like(mixed)
+        values = qkv.new_empty((batch, heads, landmarks) if kept else (0,))
+        vectors = torch.empty_like(core if kept else values)
+
+        def one_head(at: tuple[int, int]) -> None:
+            b, h = at
+            q, k, v = parts[b, :, :, h].unbind(1)
+            spectrum = Spectrum.of(core[at], scales[at])
+            y = _right(q_l[at], k, segments.padding) @ v
+            t = spectrum.apply(y)
+            left = torch.softmax(q @ (k_l[at] * scale).T, -1)
+            out[b, :, h * width : (h + 1) * width] += left @ t
+            if kept:
+                mixed[at], inner[at], values[at], vectors[at] = y, t, spectrum.values, spectrum.vectors
+
+        for_each(one_head, product(range(batch), range(heads)))
+        if kept:
+            ctx.save_for_backward(qkv, kernel, means, core, mixed, inner, values, vectors)
             ctx.heads, ctx.segments, ctx.scaling = heads, segments, scaling
         return out
 
@@ -132,30 +137,32 @@ class NystromCPU(torch.autograd.Function):
         scales, along = _scales(core, ctx.scaling)
         grad_core, grad_scale = torch.empty_like(core), torch.empty_like(scales)
         grad_means = torch.zeros_like(means)
-        for b in range(len(qkv)):
-            for h in range(heads):
-                q, k, v = parts[b, :, :, h].unbind(1)
-                g = grad[b, :, h * d : (h + 1) * d]
-                y, t = mixed[b * heads + h], inner[b * heads + h]
-                spectrum = Spectrum(core[b, h], scales[b, h], values[b * heads + h], vectors[b * heads + h])
-                # out = left t
-                k_scaled = k_l[b, h] * scale
-                left = torch.softmax(q @ k_scaled.T, -1)
-                grad_t = left.T @ g
-                grad_left = _softmax_backward(g @ t.T, left)
-                torch.mm(grad_left, k_scaled, out=into[b, :, 0, h])
-                grad_means[b, :, 1, h] += (grad_left.T @ q) * scale
-                del left, grad_left
-                # t = Z y
-                grad_y, grad_core[b, h], grad_scale[b, h] = spectrum.backward(y, grad_t)
-                # y = right v
-                right = _right(q_l[b, h], k, padding)
-                into[b, :, 2, h] += right.T @ grad_y
-                # Of the softmax over padding and tokens only the tokens' part is kept: the padded
-                # values are zero, so that the sum over all entries is the one over these.
-                grad_right = _softmax_backward(grad_y @ v.T, right)
-                grad_means[b, :, 0, h] += grad_right @ k
-                torch.mm(grad_right.T, q_l[b, h], out=into[b, :, 1, h])
+
+        def one_head(at: tuple[int, int]) -> None:
+            b, h = at
+            q, k, v = parts[b, :, :, h].unbind(1)
+            g = grad[b, :, h * d : (h + 1) * d]
+            y, t = mixed[at], inner[at]
+            # out = left t
+            k_scaled = k_l[at] * scale
+            left = torch.softmax(q @ k_scaled.T, -1)
+            grad_t = left.T @ g
+            grad_left = _softmax_backward(g @ t.T, left)
+            torch.mm(grad_left, k_scaled, out=into[b, :, 0, h])
+            grad_means[b, :, 1, h] += (grad_left.T @ q) * scale
+            del left, grad_left
+            # t = Z y
+            spectrum = Spectrum(core[at], scales[at], values[at], vectors[at])
+            grad_y, grad_core[at], grad_scale[at] = spectrum.backward(y, grad_t)
+            # y = right v. Of the softmax over padding and tokens only the tokens' part is kept: the
+            # padded values are zero, so that the sum over all entries is the one over these.
+            right = _right(q_l[at], k, padding)
+            into[b, :, 2, h] += right.T @ grad_y
+            grad_right = _softmax_backward(grad_y @ v.T, right)
+            grad_means[b, :, 0, h] += grad_right @ k
+            torch.mm(grad_right.T, q_l[at], out=into[b, :, 1, h])
+
+        for_each(one_head, product(range(len(qkv)), range(heads)))
         if ctx.scaling == "batch":
             grad_scale = grad_scale.sum().expand_as(grad_scale)
         grad_core += (grad_scale[..., None] * along)[..., None, :]

@@ -37,7 +37,9 @@ def valid_rows(lengths: Tensor, n: int) -> Tensor:
     return torch.arange(n, device=lengths.device) < lengths[:, None]
 
 
-def by_length(function: Callable[..., Tensor], lengths: Tensor | None, *tensors: Tensor, longest: int) -> Tensor:
+def by_length(
+    function: Callable[..., Tensor], lengths: Tensor | None, *tensors: Tensor, longest: int, fixed: bool = False
+) -> Tensor:
     """Apply a function of whole bags to groups of equal length.
 
     No bag sees padding or another's length: the square of tokens, the landmarks and the
@@ -51,11 +53,12 @@ def by_length(function: Callable[..., Tensor], lengths: Tensor | None, *tensors:
         None runs the batch whole.
     tensors : Tensor (B, longest + e, ...)
     longest : int
+    fixed : bool
+        The function returns (b, k, ...) with the same k for every n.
 
     Returns
     -------
-    Tensor (B, longest + e', ...)
-        Zeros behind each bag.
+    Tensor (B, longest + e', ...), zeros behind each bag; (B, k, ...) where ``fixed``
     """
     if lengths is None:
         return function(*tensors)
@@ -63,7 +66,8 @@ def by_length(function: Callable[..., Tensor], lengths: Tensor | None, *tensors:
     for n in torch.unique(lengths).tolist():
         rows = torch.nonzero(lengths == n)[:, 0]
         out = function(*(t[rows, : n + t.shape[1] - longest] for t in tensors))
-        out = F.pad(out, (0, 0, 0, longest - n))
+        if not fixed:
+            out = F.pad(out, (0, 0, 0, longest - n))
         for row, piece in zip(rows.tolist(), out, strict=True):
             pieces[row] = piece
     return torch.stack([piece for piece in pieces if piece is not None])

@@ -52,6 +52,10 @@ class SlideEncoder(nn.Module):
         n = bags.shape[1]
         return self.norm(self.block2(self._before_second_block(bags))[:, : n + 1])
 
+    def embedding(self, bags: Tensor) -> Tensor:
+        """CLS alone, as `forward` gives it, (B, N, D_p) to (B, 1, D): the last layer computes nothing else."""
+        return self.norm(self.block2.first(self._before_second_block(bags)))
+
     def attention(self, bag: Tensor) -> Tensor:
         """Attention of CLS to each patch in the last layer, for heatmaps.
 

@@ -65,9 +65,11 @@ class Spectrum:
 
     @classmethod
     def of(cls, x: Tensor, scale: Tensor) -> Spectrum:
-        """Decompose; x must be finite."""
-        values, vectors = torch.linalg.eigh(x @ x.T / scale)
-        return cls(x, scale, values, vectors)
+        """Decompose. Where x is not finite nothing is, so that a guard on the loss sees it."""
+        symmetric = x @ x.T / scale
+        if not torch.isfinite(symmetric).all():
+            return cls(x, scale, torch.full_like(symmetric[0], torch.nan), torch.full_like(symmetric, torch.nan))
+        return cls(x, scale, *torch.linalg.eigh(symmetric))
 
     def apply(self, y: Tensor) -> Tensor:
         """Z y for y (m, d)."""
