@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +76,7 @@ class JpegSlide(OpenSlideSlide):
         self._threads = threads
         self._file = os.open(path, os.O_RDONLY)
         try:
-            for i, level in enumerate(self._levels):
-                self._verify(i, level)
+            self._levels = [self._verified(i, level) for i, level in enumerate(self._levels)]
         except NotDirect:
             os.close(self._file)
             raise
@@ -184,6 +183,18 @@ class JpegSlide(OpenSlideSlide):
             return pixels
         blocks = pixels.reshape(tile_h // reduction, reduction, tile_w // reduction, reduction, 3)
         return np.rint(blocks.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
+
+    def _verified(self, i: int, jpeg: JpegLevel) -> JpegLevel:
+        """Return the level once a tile of it equals OpenSlide's; without a prefix where none is needed."""
+        if jpeg.prefix in (b"\xff\xd8" + ADOBE_RGB, b"\xff\xd8" + ADOBE_YCC):
+            bare = replace(jpeg, prefix=b"")
+            try:
+                self._verify(i, bare)
+                return bare
+            except NotDirect:
+                pass  # its own markers mislead the decoder: the colour space must be said
+        self._verify(i, jpeg)
+        return jpeg
 
     def _verify(self, i: int, jpeg: JpegLevel) -> None:
         """Compare the tile with the most content against OpenSlide."""
