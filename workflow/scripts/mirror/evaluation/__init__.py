@@ -1,0 +1,1 @@
+"""Tasks, protocols, baselines, metrics and statistics (docs/evaluation.md)."""

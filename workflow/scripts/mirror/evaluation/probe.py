@@ -89,8 +89,8 @@ def inner_folds(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndar
     return list(splitter.split(np.zeros(len(labels)), labels))
 
 
-def _logistic(x: np.ndarray, y: np.ndarray, C: float, tol: float = 1e-6) -> LogisticRegression:
-    model = LogisticRegression(C=C, max_iter=2000, tol=tol)
+def _logistic(x: np.ndarray, y: np.ndarray, C: float) -> LogisticRegression:
+    model = LogisticRegression(C=C, max_iter=2000, tol=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
@@ -113,8 +113,9 @@ def choose_c(x: np.ndarray, y: np.ndarray, settings: ProbeSettings, seed: int) -
         return grid[0]
     losses = np.zeros((len(splits), len(grid)))
     for row, (train, test) in enumerate(splits):
+        model = LogisticRegression(max_iter=2000, tol=1e-3, warm_start=True)  # along the path of penalties
         for column, C in enumerate(grid):
-            model = _logistic(x[train], y[train], C, tol=1e-3)
+            model.set_params(C=C).fit(x[train], y[train])
             p = model.predict_proba(x[test])
             position = {name: k for k, name in enumerate(model.classes_)}
             truth = p[np.arange(len(test)), [position[name] for name in y[test]]]

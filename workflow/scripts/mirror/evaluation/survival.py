@@ -112,7 +112,13 @@ def nll_discrete(logits: np.ndarray, bins: np.ndarray, event: np.ndarray, alpha:
 
 
 def fit_hazards(
-    x: np.ndarray, bins: np.ndarray, event: np.ndarray, n_bins: int, C: float, tol: float = 1e-6
+    x: np.ndarray,
+    bins: np.ndarray,
+    event: np.ndarray,
+    n_bins: int,
+    C: float,
+    tol: float = 1e-6,
+    first: np.ndarray | None = None,
 ) -> np.ndarray:
     """L2-penalised discrete-time hazards, one linear output a bin (the published head).
 
@@ -141,7 +147,8 @@ def fit_hazards(
         gradient[-1] += BIAS_PENALTY * drift
         return loss + 0.5 * (w[:-1] ** 2).sum() / C + 0.5 * BIAS_PENALTY * (drift @ drift), gradient.ravel()
 
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": tol})
+    begin = start if first is None else first
+    found = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": tol})
     return found.x.reshape(start.shape)
 
 
@@ -169,14 +176,16 @@ def cox_loss(eta: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[floa
     return float(value), gradient
 
 
-def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray, C: float, tol: float = 1e-6) -> np.ndarray:
-    """Ridge Cox by L-BFGS: minimises the Breslow loss + |w|^2 / (2 C). Returns w, shape (D,)."""
+def fit_cox(
+    x: np.ndarray, time: np.ndarray, event: np.ndarray, C: float, tol: float = 1e-6, first: np.ndarray | None = None
+) -> np.ndarray:
+    """Ridge Cox by L-BFGS from ``first``: minimises the Breslow loss + |w|^2 / (2 C). Returns w, shape (D,)."""
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = cox_loss(x @ w, time, event)
         return value + 0.5 * (w @ w) / C, x.T @ slope + w / C
 
-    start = np.zeros(x.shape[1])
+    start = np.zeros(x.shape[1]) if first is None else first
     return minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": tol}).x
 
 
@@ -209,7 +218,10 @@ def _choose(x, strata, fit_score, grid, folds, seed) -> float:
         return grid[0]
     score = np.zeros(len(grid))
     for train, test in splits:
-        score += [fit_score(x[train], x[test], train, test, C) for C in grid]
+        w = None  # each fit starts from the one before, whose penalty is larger
+        for place, C in enumerate(grid):
+            value, w = fit_score(x[train], x[test], train, test, C, w)
+            score[place] += value
     return float(grid[int(score.argmin())])
 
 
@@ -263,11 +275,11 @@ def fit_survival(
         x, x_test = scaler(x), scaler(x_test)
     if head == "cox":
 
-        def held_out(a, b, train, test, C):  # Verweij and van Houwelingen's cross-validated likelihood
-            w = fit_cox(a, time[train], event[train], C, INNER_TOL)
+        def held_out(a, b, train, test, C, first):  # Verweij and van Houwelingen's cross-validated likelihood
+            w = fit_cox(a, time[train], event[train], C, INNER_TOL, first)
             both = np.r_[train, test]
             eta = np.r_[a @ w, b @ w]
-            return cox_loss(eta, time[both], event[both])[0] - cox_loss(a @ w, time[train], event[train])[0]
+            return cox_loss(eta, time[both], event[both])[0] - cox_loss(a @ w, time[train], event[train])[0], w
 
         w = fit_cox(x, time, event, _choose(x, event, held_out, grid, probe.inner_folds, seed))
         eta, risk = x @ w, x_test @ w
@@ -283,9 +295,9 @@ def fit_survival(
         logits, logits_test = _adam_hazards(x, x_test, bins, event, n_bins, probe, seed)
     else:
 
-        def held_out(a, b, train, test, C):
-            w = fit_hazards(a, bins[train], event[train], n_bins, C, INNER_TOL)
-            return nll_discrete(b @ w[:-1] + w[-1], bins[test], event[test]) * len(test)
+        def held_out(a, b, train, test, C, first):
+            w = fit_hazards(a, bins[train], event[train], n_bins, C, INNER_TOL, first)
+            return nll_discrete(b @ w[:-1] + w[-1], bins[test], event[test]) * len(test), w
 
         strata = bins * 2 + event if np.unique(bins * 2 + event, return_counts=True)[1].min() > 1 else event
         w = fit_hazards(x, bins, event, n_bins, _choose(x, strata, held_out, grid, probe.inner_folds, seed))
