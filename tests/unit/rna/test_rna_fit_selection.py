@@ -35,7 +35,9 @@ def cohort(n: int = 60, genes: int = 80, seed: int = 0) -> tuple[ad.AnnData, pd.
 
 
 def rna(method: str, **selection) -> RnaSettings:
-    return RnaSettings(selection=SelectionSettings(method=method, **{"n_genes": 10, "inner_folds": 3, "min_genes": 1, **selection}))
+    return RnaSettings(
+        selection=SelectionSettings(method=method, **{"n_genes": 10, "inner_folds": 3, "min_genes": 1, **selection})
+    )
 
 
 def equal(a: GeneSet, b: GeneSet) -> bool:
