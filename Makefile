@@ -33,10 +33,10 @@ test: venv ## all tests but the long ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile -m "not faults_long"
 
 test-faults-long: venv ## twenty kills at random moments of each stage
-	$(BIN)/python -m pytest -q -m faults_long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -ra -m faults_long
 
 test-slurm: venv ## a real Slurm on this machine (Debian, root)
-	$(BIN)/python -m pytest -q -ra tests/slurm
+	MIRROR_TEST_SLURM=1 $(BIN)/python -m pytest -q -ra tests/slurm
 
 lint: venv ## formatting, lint and the workflow's own lint
 	$(BIN)/ruff check .
@@ -49,8 +49,9 @@ format: venv ## format everything
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
-schema: venv ## the JSON schema and the reference in config/README.md, from the models
+schema: venv ## what is generated: the JSON schema, the reference in config/README.md, the table of faults
 	PYTHONPATH=workflow/scripts $(BIN)/python -m mirror.config.generate
+	PYTHONPATH=workflow/scripts $(BIN)/python tests/faults/table.py
 
 clean: ## remove the results, keep the environment
 	find results -mindepth 1 ! -name .gitkeep -delete
