@@ -2,7 +2,9 @@
 
 Three models with the same weights, sizes and inputs, each in its own process: with the
 ``nystrom-attention`` package's module as the attention (the reference point), with ours at
-equal numerics, and with exact attention. The last line is one JSON object; times are medians.
+equal numerics, and with exact attention. Rounds over the three take turns, so that other load
+on the machine touches all alike. The last line is one JSON object: median seconds a step, and
+peak resident MB (on a GPU, peak allocated MB).
 
     python benchmarks/pretrain_step.py                 # CPU, float32, batch 4
     python benchmarks/pretrain_step.py --device cuda   # GPU, bfloat16, batch 16
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
@@ -48,8 +51,8 @@ def use_package_attention(model) -> None:
         block.attention = theirs
 
 
-def measure(kind: str, options: argparse.Namespace) -> dict[str, float]:
-    """Median seconds a step and peak MB of one kind, in this process."""
+def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and processor seconds of each step, peak MB and loss of one kind, in this process."""
     import torch
 
     from mirror.config.pretrain import PretrainSettings
@@ -76,14 +79,20 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, float]:
     model.train().to(options.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-5, fused=True)
     b, n = options.batch, options.tokens
+    torch.manual_seed(1)
     bags = torch.randn(b, n, options.width).to(options.device)
     rna = torch.randn(b, options.genes).to(options.device)
     draws = Draws(torch.rand(b, n), torch.rand(b, options.dim), torch.randn(b, 128), torch.randn(b, 128)).to(
         options.device
     )
-    seconds, losses = [], []
+    model.eval()
+    with torch.no_grad(), torch.autocast(options.device, torch.bfloat16, enabled=cuda):
+        # Without dropout, so that equal numerics show: reference and nystrom print the same loss.
+        fixed = compute_losses(model(bags, rna, draws), settings)["total"].item()
+    model.train()
+    seconds, processor = [], []
     for step in range(options.warmup + options.steps):
-        start = time.perf_counter()
+        start, start_processor = time.perf_counter(), time.process_time()
         model.before_step()
         with torch.autocast(options.device, torch.bfloat16, enabled=cuda):
             output = model(bags, rna, draws)
@@ -95,13 +104,14 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, float]:
         model.after_step()
         if cuda:
             torch.cuda.synchronize()
-        losses.append(loss.item())
         if step >= options.warmup:
             seconds.append(time.perf_counter() - start)
-    peak = (
-        torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )
-    return {"s": statistics.median(seconds), "mb": peak, "losses": losses}
+            processor.append(time.process_time() - start_processor)
+    if cuda:
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "processor": processor, "mb": peak, "loss": fixed}
 
 
 def main() -> None:
@@ -113,32 +123,35 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--width", type=int, default=768, help="patch-feature width")
     parser.add_argument("--genes", type=int, default=10234)
-    parser.add_argument("--steps", type=int, help="timed steps; default: 3 on a CPU, 20 on a GPU")
+    parser.add_argument("--steps", type=int, help="timed steps; a round; default: 2 on a CPU, 20 on a GPU")
     parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--in-process", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.batch = options.batch or (16 if options.device == "cuda" else 4)
-    options.steps = options.steps or (20 if options.device == "cuda" else 3)
+    options.steps = options.steps or (20 if options.device == "cuda" else 2)
     if options.in_process:
         print(json.dumps(measure(options.in_process, options)))
         return
-    results = {}
-    for kind in options.kinds:
+    runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in options.kinds}
+    for kind in options.kinds * options.rounds:
         command = [sys.executable, __file__, *sys.argv[1:], "--in-process", kind]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        results[kind] = json.loads(done.stdout.splitlines()[-1])
-        r = results[kind]
+        runs[kind].append(json.loads(done.stdout.splitlines()[-1]))
+    results = {}
+    for kind, rounds in runs.items():
+        seconds, processor = (statistics.median(x for r in rounds for x in r[k]) for k in ("seconds", "processor"))
+        results[kind] = {"s": seconds, "mb": max(r["mb"] for r in rounds), "processor": processor}
         print(
-            f"{kind:10s} {r['s']:8.3f} s/step {options.batch / r['s']:9.2f} samples/s {r['mb']:8.0f} MB  "
-            f"losses {' '.join(f'{x:.6f}' for x in r['losses'])}",
-            flush=True,
+            f"{kind:10s} {seconds:8.3f} s/step, {processor:8.3f} processor s, "
+            f"{options.batch / seconds:9.2f} samples/s, {results[kind]['mb']:6.0f} MB, loss {rounds[0]['loss']:.6f}"
         )
     if "reference" in results:
         for kind in (k for k in results if k != "reference"):
-            s, mb = (results[kind][key] / results["reference"][key] for key in ("s", "mb"))
-            print(f"{kind} / reference: {s:.3f} of the time, {mb:.3f} of the memory")
-    print(json.dumps({f"{kind}_{key}": round(r[key], 3) for kind, r in results.items() for key in ("s", "mb")}))
+            s, mb, cpu = (results[kind][key] / results["reference"][key] for key in ("s", "mb", "processor"))
+            print(f"{kind} / reference: {s:.3f} of the time, {cpu:.3f} of the processor time, {mb:.3f} of the memory")
+    print(json.dumps({f"{kind}_{key}": round(r[key], 3) for key in ("s", "mb") for kind, r in results.items()}))
 
 
 if __name__ == "__main__":
