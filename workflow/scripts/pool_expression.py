@@ -1,6 +1,5 @@
 """Pool the expression of several cohorts."""
 
-import json
 from pathlib import Path
 
 import anndata
@@ -12,7 +11,6 @@ from mirror.io.atomic import atomic_path
 def main(names: list[str], members: list[Path], genes: str, out: Path) -> None:
     """Stack the members' normalised expression."""
     pooled = pool_expression({n: anndata.read_h5ad(p) for n, p in zip(names, members, strict=True)}, genes)
-    pooled.uns["mirror"] = json.dumps({"pooled": names, "joint_genes": genes, "genes": pooled.n_vars})
     with atomic_path(out) as part:
         pooled.write_h5ad(part)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -92,12 +94,16 @@ def test_pooled_cohorts_refuse_a_patient_in_two():
 def test_pooled_genes_by_intersection_and_union():
     def member(patients, genes):
         x = np.ones((len(patients), len(genes)), np.float32)
-        return anndata.AnnData(x, obs=pd.DataFrame(index=patients), var=pd.DataFrame(index=genes))
+        member = anndata.AnnData(x, obs=pd.DataFrame(index=patients), var=pd.DataFrame({"symbol": genes}, index=genes))
+        member.uns["mirror"] = json.dumps({"values": {"kind": "counts"}, "normalized": {"scale": "log1p"}})
+        return member
 
     members = {"A": member(["p1"], ["g1", "g2"]), "B": member(["p2"], ["g2", "g3"])}
     assert list(pool_expression(members, "intersection").var_names) == ["g2"]
     union = pool_expression(members, "union")
     assert set(union.var_names) == {"g1", "g2", "g3"}
     assert np.isnan(union["p1", "g3"].X).all()
+    assert json.loads(union.uns["mirror"])["values"]["kind"] == "counts"
+    assert list(union.var.loc[["g1", "g3"], "symbol"]) == ["g1", "g3"]
     with pytest.raises(InputError, match="no gene in common"):
         pool_expression({"A": member(["p1"], ["g1"]), "B": member(["p2"], ["g3"])}, "intersection")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from functools import reduce
 from typing import Literal
 
 import anndata
 import pandas as pd
 
 from ..io.errors import InputError
+
+log = logging.getLogger("mirror")
 
 
 def pool_tables(tables: dict[str, pd.DataFrame], key: str, what: str) -> pd.DataFrame:
@@ -30,9 +35,7 @@ def pool_tables(tables: dict[str, pd.DataFrame], key: str, what: str) -> pd.Data
     return pooled.sort_values(key, ignore_index=True)
 
 
-def pool_expression(
-    members: dict[str, anndata.AnnData], genes: Literal["intersection", "union"]
-) -> anndata.AnnData:
+def pool_expression(members: dict[str, anndata.AnnData], genes: Literal["intersection", "union"]) -> anndata.AnnData:
     """Stack expression over patients.
 
     Parameters
@@ -49,11 +52,32 @@ def pool_expression(
         No gene in common.
     """
     pooled = anndata.concat(
-        members, join="inner" if genes == "intersection" else "outer", label="cohort", fill_value=float("nan")
+        members,
+        join="inner" if genes == "intersection" else "outer",
+        label="cohort",
+        fill_value=float("nan"),
     )
     if not pooled.n_vars:
         raise InputError(
             f"the cohorts {', '.join(members)} have no gene in common",
             remedy="use the same identifiers (symbols or Ensembl) in every cohort, or joint_genes: union",
         )
+    # Symbols and other facts of a gene, from the first member that has them (concat keeps none of a union).
+    known = reduce(pd.DataFrame.combine_first, (member.var for member in members.values()))
+    pooled.var = known.reindex(pooled.var_names)
+    facts = {name: json.loads(str(member.uns.get("mirror", "{}"))) for name, member in members.items()}
+    note: dict[str, object] = {"pooled": list(members), "joint_genes": genes, "genes": pooled.n_vars}
+    for key in ("values", "normalized"):
+        found = [_kind(fact.get(key)) for fact in facts.values()]
+        if found[0] and all(kind == found[0] for kind in found):
+            note[key] = facts[next(iter(facts))][key]
+        elif key == "values":
+            kinds = ", ".join(f"{name}: {kind}" for name, kind in zip(facts, found, strict=True))
+            log.warning("The pooled cohorts hold different kinds of values (%s); their scales may differ", kinds)
+    pooled.uns["mirror"] = json.dumps(note, sort_keys=True)
     return pooled
+
+
+def _kind(value: object) -> object:
+    """What decides whether members agree: the kind of values, the scale after normalising."""
+    return value.get("kind", value.get("scale")) if isinstance(value, dict) else value
