@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import runpy
+
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 
+from mirror.cohort.provenance import read_fitted
 from mirror.config.dag import BASELINES
 from mirror.config.evaluation import EvaluationSettings
+from mirror.config.rna import RnaSettings
 from mirror.evaluation.baselines import find_baseline, load_all
 from mirror.evaluation.baselines._data import Slides
 from mirror.evaluation.baselines.clinical_cox import covariates, stage_number
 from mirror.evaluation.compute import score_predictions
 from mirror.evaluation.evaluate import Names
+from mirror.evaluation.predictions import read_predictions
 from mirror.evaluation.supervised import evaluate_baseline
 from mirror.io.errors import InputError
 from mirror.io.features import write_features
+from mirror.rna.transform import fit_transform
 
 QUICK = EvaluationSettings(
     probe={"C": [0.01], "inner_folds": 3},
@@ -136,3 +143,45 @@ def test_bags_hold_a_patients_own_patches_once(sources):
     assert np.array_equal(slides_uncached.bag(patient, 20, np.random.default_rng(0)), some)
     mean = np.mean([file.all().mean(axis=0) for file in slides.files[patient]], axis=0)
     assert np.allclose(slides.pooled("mean", patient), mean, atol=1e-5)
+
+
+def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, root):
+    """Expression, fitted transforms, features and tables in; predictions with their provenance out."""
+    patients, *_ = evaluation_cohort
+    slides, expression = sources
+    patients.to_csv(tmp_path / "patients.tsv", sep="\t", index=False)
+    FOLDS.to_csv(tmp_path / "splits.tsv", sep="\t", index=False)
+    genes, names = expression["r0f0"](list(patients.index))
+    adata = anndata.AnnData(X=genes, obs=pd.DataFrame(index=names))
+    adata.uns["mirror"] = json.dumps({"values": "zscore"})
+    adata.write_h5ad(tmp_path / "sim.h5ad")
+    transforms = []
+    for fold in range(2):
+        train = FOLDS.query("fold == @fold and set == 'train'")["patient_id"].tolist()
+        transforms.append(tmp_path / f"transform_r0f{fold}.npz")
+        fit_transform(adata, train, list(adata.var_names), RnaSettings()).save(transforms[-1])
+    folder = next(iter(slides.files.values()))[0].path.parent
+    owner = [(file.path.stem, p) for p, files in slides.files.items() for file in files] + [("lost", "P000")]
+    pd.DataFrame(owner, columns=["slide_id", "patient_id"]).to_csv(tmp_path / "slides.tsv", sep="\t", index=False)
+    (tmp_path / "status.tsv").write_text("slide_id\tstatus\nlost\tfailed\n")
+    main = runpy.run_path(str(root / "workflow" / "scripts" / "evaluate_baseline.py"))["main"]
+    out = tmp_path / "late_fusion.parquet"
+    main(
+        "late_fusion",
+        "survival",
+        tmp_path / "patients.tsv",
+        tmp_path / "splits.tsv",
+        tmp_path / "slides.tsv",
+        folder,
+        tmp_path / "sim.h5ad",
+        transforms,
+        QUICK.model_dump(),
+        {"cohort": "sim", "encoder": "enc", "scheme": "cv2", "method": "late_fusion"},
+        1,
+        out,
+        [tmp_path / "status.tsv"],
+    )
+    rows, metadata = read_predictions(out)
+    assert set(rows["patient_id"]) == set(patients.index) and set(rows["head"]) == {"discrete", "cox"}
+    assert {record.check for record in read_fitted(out)} == {"probe", "time_bins"}
+    assert len(metadata["sources"]) == 6
