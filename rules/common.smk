@@ -12,6 +12,10 @@ from mirror.config.codehash import code_hash
 from mirror.config.dag import Plan
 from mirror.io.errors import InputError
 
+CELL = str(
+    config.pop("cell", "")
+)  # `snakemake trace --config cell=...`; no setting of the workflow
+
 try:
     PLAN = Plan.read(config, BASE)
 except InputError as error:

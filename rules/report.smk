@@ -630,3 +630,22 @@ rule make_report:
         "Writing the report"
     script:
         "../workflow/scripts/make_report.py"
+
+
+# `snakemake --cores 1 trace --config cell=...`: no output is declared, so that it looks anew each time.
+rule trace:
+    log:
+        f"{RESULTS}/logs/trace.log",
+    conda:
+        "../envs/evaluate.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results=RESULTS,
+        cell=CELL,
+        out=f"{RESULTS}/trace.json",
+    message:
+        "Tracing {params.cell}"
+    script:
+        "../workflow/scripts/trace.py"

@@ -31,9 +31,9 @@ PROTOTYPE_COLUMNS = [
 PACKAGES = ("torch", "timm", "openslide-python", "scanpy", "anndata", "scikit-survival", "scikit-learn", "snakemake")
 
 CEILING = (
-    "The row True factors (ceiling) is no method: a linear model on the factors from which the simulated patients "
-    "were drawn, in the same folds. Outcomes are drawn with noise, so even the truth errs; it is left out of every "
-    "comparison."
+    "The row True factors (ceiling) is no method: a linear model fitted on the factors from which the simulated "
+    "patients were drawn, in the same folds. Outcomes are drawn with noise and training patients are few, so it errs "
+    "as well; it is left out of every comparison."
 )
 PROTOTYPES = (
     "use: share of out-of-fold slides that score the prototype highest; match: lowest correlation with its partners "

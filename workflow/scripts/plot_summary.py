@@ -15,7 +15,7 @@ def main(metrics: Path, scheme: str, variants: list[str], titles: dict[str, str]
     table = pd.read_csv(metrics, sep="\t", dtype={"fold": str})
     table = table[table["scheme"] == scheme]
     save_figure(forest(table, SHOWN, titles), out["forest_png"], out["forest_svg"])
-    save_figure(ablation(table, variants, SHOWN), out["ablation_png"], out["ablation_svg"])
+    save_figure(ablation(table, variants, SHOWN, titles), out["ablation_png"], out["ablation_svg"])
 
 
 if "snakemake" in globals():

@@ -12,25 +12,36 @@ from mirror.figures.survival import kaplan_meier, time_dependent_auc
 FULL = ("linear", "supervised", "finetune")
 
 
-def main(predictions: list[Path], metrics: Path, names: dict[str, str], folder: Path, out: dict[str, Path]) -> None:
-    """One Kaplan-Meier figure a method (folder), one of the first variant (declared), and the AUC."""
+def collect(files: list[Path]) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """Rows by (method, modality, head), in the tables' order: variants by their fused embedding where they have one."""
     drawn = {}
-    for file in predictions:
+    for file in files:
         rows = pd.read_parquet(file)
         rows = rows[rows["protocol"].isin(FULL)].fillna({"head": ""})
-        for key, some in rows.groupby(["method", "modality", "head"], sort=False):
+        for key, some in rows.groupby(["method", "modality", "head"], sort=True):
             drawn[key] = some
-    order = sorted(drawn, key=lambda k: (method_order(k[0]), k[1:]))
-    for method, modality, head in order:
-        text = label_of(method, modality) + (f", {HEADS.get(head, head)}" if head else "")
-        stem = "_".join(filter(None, ["km", method, modality, head]))
-        save_figure(kaplan_meier(drawn[method, modality, head], text), folder / f"{stem}.png", folder / f"{stem}.svg")
-    # The declared figure: the last method in the tables' order on all modalities, or whatever there is.
-    fused = [k for k in order if k[1] == "fused"]
-    chosen = (fused or order)[-1] if order else None
-    rows = drawn[chosen] if chosen else pd.DataFrame(columns=["patient_id", "time_days", "event", "risk_group"])
-    title = label_of(*chosen[:2]) if chosen else ""
-    save_figure(kaplan_meier(rows, title), out["km_png"], out["km_svg"])
+    variants = {m for m, modality, _ in drawn if modality == "fused"}
+    kept = [k for k in drawn if k[0] not in variants or k[1] == "fused"]
+    return {k: drawn[k] for k in sorted(kept, key=lambda k: (method_order(k[0]), k[1:]))}
+
+
+def main(predictions: list[Path], metrics: Path, names: dict[str, str], folder: Path, out: dict[str, Path]) -> None:
+    """The declared figure is MIRROR's (the last method but the ceiling); every other method's lies beside it."""
+    drawn = collect(predictions)
+    methods = [k for k in drawn if k[1] != "truth"]
+    fused = [k for k in methods if k[1] == "fused"]
+    chosen = (fused or methods)[-1] if methods else None
+    for key in drawn:
+        method, modality, head = key
+        text = label_of(method, modality) + (f", {HEADS[head]}" if HEADS.get(head) else "")
+        figure = kaplan_meier(drawn[key], text)
+        if key == chosen:
+            save_figure(figure, out["km_png"], out["km_svg"])
+        else:
+            save_figure(figure, folder / f"{'_'.join(filter(None, ['km', method, modality, head]))}.png")
+    if chosen is None:
+        nobody = pd.DataFrame(columns=["patient_id", "time_days", "event", "risk_group"])
+        save_figure(kaplan_meier(nobody, ""), out["km_png"], out["km_svg"])
     table = pd.read_csv(metrics, sep="\t", dtype={"fold": str}).fillna({"head": ""})
     mine = (
         (table["cohort"] == names["cohort"])

@@ -16,6 +16,8 @@ RESAMPLES = 300
 
 def label_of(method: str, modality: str) -> str:
     """Legend text of a method."""
+    if modality == "truth":
+        return method_name(method)
     return f"{method_name(method)} ({MODALITIES.get(modality, modality)})"
 
 
@@ -60,7 +62,9 @@ def _band(
 
 
 def curves(predictions: dict[tuple[str, str], pd.DataFrame], kind: str, seed: int) -> Figure:
-    """ROC or precision-recall curves, a panel a class (one panel for two classes).
+    """ROC or precision-recall curves with bootstrap bands, a panel a method.
+
+    Two classes: one curve, and the other methods' in grey. More: a curve a class, against the rest.
 
     Parameters
     ----------
@@ -73,32 +77,47 @@ def curves(predictions: dict[tuple[str, str], pd.DataFrame], kind: str, seed: in
     series = {key: unpack(rows) for key, rows in predictions.items()}
     if not series:
         return empty_figure("no subtyping predictions")
-    classes = max((c for _, _, c in series.values()), key=len)
-    shown = [len(classes) - 1] if len(classes) == 2 else list(range(len(classes)))
-    figure, axes = grid_of(len(shown), width=4.4, height=3.9)
-    for panel, k in zip(axes, shown, strict=True):
-        for number, (key, (truth, scores, names)) in enumerate(series.items()):
-            if names != classes:
-                continue
+    drawn: dict[tuple[tuple[str, str], str], tuple] = {}
+    for number, (key, (truth, scores, names)) in enumerate(series.items()):
+        for k in [len(names) - 1] if len(names) == 2 else range(len(names)):
             binary = (truth == k).astype(int)
-            if not 0 < binary.sum() < len(binary):
+            if 0 < binary.sum() < len(binary):
+                area = (roc_auc_score if kind == "roc" else average_precision_score)(binary, scores[:, k])
+                rng = np.random.default_rng([seed, number, k])
+                drawn[key, names[k]] = (*_band(binary, scores[:, k], kind, rng), area, binary.mean())
+    if not drawn:
+        return empty_figure("one class alone: there is nothing to tell apart")
+    classes = list(dict.fromkeys(name for _, name in drawn))
+    methods = list(dict.fromkeys(key for key, _ in drawn))
+    figure, axes = grid_of(len(methods), width=2.6, height=2.55, columns=3, sharex=True, sharey=True)
+    for panel, key in zip(axes, methods, strict=True):
+        for other, (value, *_) in drawn.items():
+            if len(classes) == 1 and other[0] != key:
+                panel.plot(GRID, value, color="0.85", lw=0.7, zorder=0)
+        for number, name in enumerate(classes):
+            if (key, name) not in drawn:
                 continue
-            value, low, high = _band(binary, scores[:, k], kind, np.random.default_rng([seed, number, k]))
-            area = (
-                roc_auc_score(binary, scores[:, k]) if kind == "roc" else average_precision_score(binary, scores[:, k])
-            )
-            panel.plot(GRID, value, line(number), color=colour(number), lw=1.6, label=f"{label_of(*key)} {area:.2f}")
-            if number < 2:  # bands of more methods hide each other
-                panel.fill_between(GRID, low, high, color=colour(number), alpha=0.13, lw=0)
+            value, low, high, area, share = drawn[key, name]
+            tone = colour(number)
+            words = f"{name}: {area:.2f}" if len(classes) > 1 else f"{'AUROC' if kind == 'roc' else 'AP'} {area:.2f}"
+            panel.plot(GRID, value, line(number), color=tone, lw=1.7, label=words)
+            panel.fill_between(GRID, low, high, color=tone, alpha=0.16, lw=0)
+            if kind == "pr":
+                panel.axhline(share, color=tone, lw=0.7, ls=":", zorder=0)
         if kind == "roc":
-            panel.plot([0, 1], [0, 1], color="0.7", lw=0.8, zorder=0)
-            panel.set(xlabel="False positive rate", ylabel="True positive rate")
-        else:
-            panel.axhline((truth == k).mean(), color="0.7", lw=0.8, zorder=0)
-            panel.set(xlabel="Recall", ylabel="Precision")
-        panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), title=f"{classes[k]} against the rest (n = {len(truth)})")
-        panel.legend(loc="lower right" if kind == "roc" else "lower left", fontsize=7)
+            panel.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":", zorder=0)
+        panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
+        panel.set_title(label_of(*key), fontsize=8)
+        panel.legend(loc="lower right" if kind == "roc" else "lower left", fontsize=7, handlelength=1.2)
+    _outer_labels(figure, kind == "roc", classes, len(next(iter(series.values()))[0]))
     return figure
+
+
+def _outer_labels(figure: Figure, roc: bool, classes: list[str], n: int) -> None:
+    figure.supxlabel("False positive rate" if roc else "Recall", fontsize=9)
+    figure.supylabel("True positive rate" if roc else "Precision", fontsize=9)
+    what = f"{classes[0]} against the rest" if len(classes) == 1 else "each class against the rest"
+    figure.suptitle(f"{what} (n = {n} patients)", fontsize=9)
 
 
 def confusion(predictions: dict[tuple[str, str], pd.DataFrame]) -> Figure:
@@ -125,20 +144,35 @@ def confusion(predictions: dict[tuple[str, str], pd.DataFrame]) -> Figure:
 
 
 def calibration(predictions: dict[tuple[str, str], pd.DataFrame], bins: int = 5) -> Figure:
-    """Reliability of the winning class's probability, in bins of equal numbers of patients."""
+    """Reliability of the winning class's probability, a panel a method.
+
+    Bins hold equal numbers of patients; bars are Wilson's 95 % intervals of the share that is right.
+    """
     if not predictions:
         return empty_figure("no subtyping predictions")
-    figure, (panel,) = grid_of(1, width=4.4, height=3.9)
-    panel.plot([0, 1], [0, 1], color="0.7", lw=0.8, zorder=0)
-    for number, (key, rows) in enumerate(predictions.items()):
-        truth, scores, _ = unpack(rows)
+    figure, axes = grid_of(len(predictions), width=2.6, height=2.55, columns=3, sharex=True, sharey=True)
+    lowest = 1.0
+    for panel, (key, rows) in zip(axes, predictions.items(), strict=True):
+        truth, scores, classes = unpack(rows)
         top, right = scores.max(1), scores.argmax(1) == truth
         parts = np.array_split(np.argsort(top, kind="stable"), min(bins, len(top)))
-        x = [top[p].mean() for p in parts]
-        y = [right[p].mean() for p in parts]
-        panel.plot(x, y, line(number), marker="o", ms=4, color=colour(number), lw=1.3, label=label_of(*key))
-    panel.set(
-        xlim=(0.2, 1.02), ylim=(-0.02, 1.04), xlabel="Predicted probability of the winner", ylabel="Share that is right"
-    )
-    panel.legend(loc="upper left", fontsize=7)
+        x = np.array([top[p].mean() for p in parts])
+        y = np.array([right[p].mean() for p in parts])
+        low, high = _wilson(y, np.array([len(p) for p in parts]))
+        error = [np.maximum(y - low, 0), np.maximum(high - y, 0)]
+        panel.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":", zorder=0)
+        panel.errorbar(x, y, error, fmt="o-", ms=4, lw=1.2, elinewidth=0.9, capsize=2, color=colour(0))
+        panel.set_title(label_of(*key), fontsize=8)
+        lowest = min(lowest, 1 / max(len(classes), 1), float(x.min()))
+    for panel in axes:
+        panel.set(xlim=(lowest - 0.03, 1.03), ylim=(-0.03, 1.03))
+    figure.supxlabel("Predicted probability of the winner", fontsize=9)
+    figure.supylabel("Share that is right", fontsize=9)
     return figure
+
+
+def _wilson(share: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval of a proportion."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return middle - half, middle + half

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,8 +25,10 @@ def flow(table: pd.DataFrame, title: str) -> Figure:
     table : DataFrame
         ``step, unit, kept, dropped, reason`` in order.
     """
-    figure, panel = plt.subplots(figsize=(7.2, 0.3 + 0.52 * len(table)))
-    panel.set(xlim=(0, 10), ylim=(-len(table) + 0.4, 0.7), title=title)
+    lost = bool((table["dropped"] > 0).any())
+    figure, panel = plt.subplots(figsize=(7.2 if lost else 3.8, 0.4 + 0.46 * len(table)))
+    panel.set(xlim=(0, 10 if lost else 5.2), ylim=(-len(table) + 0.4, 0.7))
+    panel.set_title(title if lost else f"{title}: nobody was lost", loc="left")
     panel.set_axis_off()
     for i, row in enumerate(table.itertuples()):
         tone = TONES.get(row.unit, PALETTE[7])
@@ -38,7 +41,8 @@ def flow(table: pd.DataFrame, title: str) -> Figure:
         if row.dropped:
             why = str(row.reason) if isinstance(row.reason, str) else ""
             panel.annotate("", (5.7, -i), (5.15, -i), arrowprops={"arrowstyle": "->", "color": "0.45"})
-            panel.text(5.8, -i, f"{row.dropped} lost: {why}"[:80], va="center", fontsize=7.5, color="0.25", wrap=True)
+            words = textwrap.shorten(f"{row.dropped} lost: {why}" if why else f"{row.dropped} lost", 130)
+            panel.text(5.8, -i, textwrap.fill(words, 46), va="center", fontsize=7, color="0.25")
     return figure
 
 
@@ -72,7 +76,8 @@ def contact_sheet(slides: pd.DataFrame, thumbnails: Path, most: int = 60) -> Fig
             panel.text(0.5, 0.5, row.status, ha="center", va="center", transform=panel.transAxes)
         panel.set(xticks=[], yticks=[])
         tiles = "" if pd.isna(row.n_tiles) else f"{int(row.n_tiles)} tiles"
-        panel.set_title(f"{str(row.slide_id)[-14:]}\n{tiles}", fontsize=4.5)
+        name = str(row.slide_id)
+        panel.set_title(f"{name if len(name) <= 18 else '…' + name[-17:]}\n{tiles}", fontsize=4.5)
         panel.set_xlabel(row.flag, fontsize=4.5, color=PALETTE[1])
         for spine in panel.spines.values():
             spine.set(visible=True, color=PALETTE[1] if row.flag else "0.8", lw=1.4 if row.flag else 0.5)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .names import MODALITIES
 from .style import colour, empty_figure, grid_of
@@ -51,15 +53,30 @@ def umap_panels(obs: pd.DataFrame, matrices: dict[str, np.ndarray], by: list[str
                 dots = panel.scatter(*xy.T, c=values, s=12, cmap="viridis", lw=0)
                 figure.colorbar(dots, ax=panel, shrink=0.7)
             else:
-                texts = values.astype(object).where(values.notna(), "unknown").astype(str)
-                top = list(texts.value_counts().index[:MAX_CATEGORIES])
-                for number, value in enumerate(sorted(top)):
-                    at = (texts == value).to_numpy()
-                    mark = "o^sDvP"[number // 8 % 6]
-                    panel.scatter(*xy[at].T, s=12, color=colour(number), marker=mark, lw=0, label=value)
-                panel.legend(fontsize=6, markerscale=1.2, handletextpad=0.2, loc="best")
+                _categories(panel, xy, values, obs[name], last=row == len(usable) - 1)
             panel.set(xticks=[], yticks=[], title=f"{MODALITIES.get(modality, modality)} by {name.replace('_', ' ')}")
     return figure
+
+
+def _categories(panel: Axes, xy: np.ndarray, values: pd.Series, everyone: pd.Series, last: bool) -> None:
+    """Dots by category, the same colours in every row; the legend stands below the last row."""
+    texts, known = (
+        v.astype(object).where(v.notna() & (v.astype(str) != ""), "unknown").astype(str) for v in (values, everyone)
+    )
+    shown = sorted(known.value_counts().index[:MAX_CATEGORIES])
+    rest = ~texts.isin(shown).to_numpy()
+    if rest.any():
+        panel.scatter(*xy[rest].T, s=8, color="0.8", lw=0)
+    for number, value in enumerate(shown):
+        at = (texts == value).to_numpy()
+        mark = "o^sDvP"[number // 8 % 6]
+        panel.scatter(*xy[at].T, s=12, color=colour(number), marker=mark, lw=0, label=value)
+    if last:
+        columns = 3 if max(map(len, shown)) < 9 else 2
+        panel.legend(
+            fontsize=7, markerscale=1.4, handletextpad=0.1, columnspacing=0.8, ncols=columns,
+            loc="upper center", bbox_to_anchor=(0.5, -0.03),
+        )  # fmt: skip
 
 
 def alignment_heatmap(similarity: np.ndarray, rank: np.ndarray, n_show: int = 60) -> Figure:
@@ -78,6 +95,8 @@ def alignment_heatmap(similarity: np.ndarray, rank: np.ndarray, n_show: int = 60
     shown = similarity[:n_show, :n_show]
     picture = panel.imshow(shown, cmap="viridis")
     figure.colorbar(picture, ax=panel, shrink=0.8, label="inner product")
+    for axis in (panel.xaxis, panel.yaxis, curve.xaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     panel.set(xlabel="RNA of test patients", ylabel="Slides of test patients", title="Alignment (one fold)")
     at = np.arange(1, len(similarity) + 1)
     recall = [(rank <= k).mean() for k in at]

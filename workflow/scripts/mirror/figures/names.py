@@ -48,7 +48,12 @@ MODALITIES = {
     "wsi_to_rna": "slide to RNA",
     "rna_to_wsi": "RNA to slide",
 }
-HEADS = {"discrete": "discrete-time", "cox": "Cox", "inner_product": ""}
+# A head is named only where a method has several.
+HEADS = {
+    "discrete": "discrete-time",
+    "cox": "Cox",
+    **dict.fromkeys(["logistic", "coxnet", "forest", "rsf", "mil", "mlp", "inner_product"], ""),
+}
 LOWER_IS_BETTER = {"ece", "brier", "ibs", "logrank_p", "median_rank"}
 
 

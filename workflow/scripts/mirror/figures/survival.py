@@ -10,8 +10,8 @@ from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
 from .classification import label_of
-from .names import HEADS, metric_name
-from .style import colour, empty_figure, grid_of, line
+from .names import HEADS, method_order
+from .style import LINES, colour, empty_figure, grid_of
 
 DAYS_A_YEAR = 365.25
 GROUPS = ("low", "high")
@@ -70,7 +70,10 @@ def kaplan_meier(rows: pd.DataFrame, title: str) -> Figure:
         panel.text(0.97, 0.95, f"log-rank p = {p:.2g}", transform=panel.transAxes, ha="right", va="top")
     panel.set(ylim=(-0.02, 1.03), ylabel="Survival", title=title, xticks=ticks)
     panel.legend(loc="lower left")
-    table.set(ylim=(-0.6, len(present) - 0.4), yticks=range(len(present)), xlabel="Years", xlim=(-0.2, ticks[-1] + 0.2))
+    edge = 0.035 * ticks[-1]
+    table.set(
+        ylim=(-0.6, len(present) - 0.4), yticks=range(len(present)), xlabel="Years", xlim=(-edge, ticks[-1] + edge)
+    )
     table.set_yticklabels([f"{g} risk" for g in present[::-1]])
     table.set_title("Number at risk", fontsize=8, loc="left")
     table.spines[:].set_visible(False)
@@ -89,26 +92,28 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
     some = metrics[metrics["metric"].str.fullmatch(r"auc_\d+d") & (metrics["fold"].astype(str) == "pooled")]
     if some.empty:
         return empty_figure("no time-dependent AUC: too few patients under observation at the horizons")
-    figure, (panel,) = grid_of(1, width=5.2, height=3.6)
-    some = some.assign(years=some["metric"].str.extract(r"(\d+)", expand=False).astype(float) / DAYS_A_YEAR)
-    keys = list(some.groupby(["method", "modality", "head"], sort=False))
-    for number, ((method, modality, head), rows) in enumerate(keys):
-        rows = rows.sort_values("years")
-        shift = 0.03 * (number - (len(keys) - 1) / 2)
-        error = [rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]]
-        text = f"{label_of(method, modality)}{', ' + HEADS.get(head, head) if head else ''}"
-        panel.errorbar(
-            rows["years"] + shift,
-            rows["value"],
-            error,
-            fmt="o" + line(number),
-            ms=4,
-            lw=1.2,
-            color=colour(number),
-            capsize=2,
-            label=text,
-        )
-    panel.axhline(0.5, color="0.7", lw=0.8, zorder=0)
-    panel.set(xlabel="Years", ylabel=metric_name("auc_mean").replace("Mean time", "Time"))
-    panel.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7)
+    years = some["metric"].str.extract(r"(\d+)", expand=False).astype(float) / DAYS_A_YEAR
+    some = some.assign(years=years).sort_values("years")
+    truth = some[some["method"] == "ceiling"]
+    groups = list(some[some["method"] != "ceiling"].groupby(["method", "modality"], sort=False))
+    groups.sort(key=lambda item: (method_order(item[0][0]), item[0][1]))
+    if not groups:
+        return empty_figure("no method has a time-dependent AUC")
+    figure, axes = grid_of(len(groups), width=2.6, height=2.3, columns=3, sharex=True, sharey=True)
+    for panel, ((method, modality), rows) in zip(axes, groups, strict=True):
+        heads = list(rows.groupby("head", sort=True))
+        for number, (head, one) in enumerate(heads):
+            shift = 0.06 * (number - (len(heads) - 1) / 2)
+            error = np.maximum([one["value"] - one["ci_low"], one["ci_high"] - one["value"]], 0)
+            words = HEADS.get(head, head) if len(heads) > 1 else None
+            style = {"ms": 4, "lw": 1.2, "elinewidth": 0.9, "capsize": 2, "color": colour(number), "label": words}
+            panel.errorbar(one["years"] + shift, one["value"], error, fmt="o" + LINES[number % len(LINES)], **style)
+        if len(truth):
+            panel.plot(truth["years"], truth["value"], ls=":", color="0.35", lw=1.2, label="true factors (ceiling)")
+        panel.axhline(0.5, color="0.8", lw=0.8, zorder=0)
+        panel.set_title(label_of(method, modality), fontsize=8)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(loc="lower right", fontsize=6, handlelength=1.6)
+    figure.supxlabel("Years", fontsize=9)
+    figure.supylabel("Time-dependent AUC", fontsize=9)
     return figure

@@ -11,9 +11,21 @@ SKIP = {"epoch", "step", "split", "lr", "seconds", "pairs_per_s", "n"}
 TITLES = {
     "total": "Total loss",
     "alignment": "Alignment (InfoNCE)",
+    "slide_retention": "Slide retention",
+    "rna_retention": "RNA retention",
+    "style": "Style (KL to the prior)",
+    "cluster": "Cluster (KL between modalities)",
+    "orthogonality": "Orthogonality",
     "logit_scale": "Logit scale",
     "var_wsi": "Variance of slide embeddings",
     "var_rna": "Variance of RNA embeddings",
+    "spread_wsi": "Spread of slide embeddings",
+    "spread_rna": "Spread of RNA embeddings",
+    "recall_at_1_slide_to_rna": "Recall@1, slide to RNA",
+    "recall_at_1_rna_to_slide": "Recall@1, RNA to slide",
+    "median_rank_slide_to_rna": "Median rank, slide to RNA",
+    "median_rank_rna_to_slide": "Median rank, RNA to slide",
+    "grad_norm": "Gradient norm",
 }
 
 

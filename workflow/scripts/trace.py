@@ -1,0 +1,26 @@
+"""Print what stands behind one cell of a table."""
+
+from pathlib import Path
+
+from mirror.evaluation.trace import render, trace
+from mirror.io.atomic import write_json
+
+
+def main(results: Path, cell: str, out: Path) -> None:
+    """Print the trace and write it as JSON."""
+    found = trace(results, cell)
+    print("\n" + render(found) + "\n", flush=True)
+    write_json(out, found)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    run_step(
+        lambda: main(
+            Path(snakemake.params.results),  # noqa: F821
+            snakemake.params.cell,  # noqa: F821
+            Path(snakemake.params.out),  # noqa: F821
+        ),
+        snakemake.log[0],  # noqa: F821
+    )
