@@ -245,7 +245,7 @@ def _parse(path: Path, slide: OpenSlideSlide) -> list[JpegLevel]:
     levels: list[JpegLevel] = []
     try:
         with tifffile.TiffFile(path) as tif:
-            tiled = [page for page in tif.pages if page.is_tiled]
+            tiled = [page for page in tif.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
             for width, height in slide.level_dimensions:
                 page = next((p for p in tiled if (p.imagewidth, p.imagelength) == (width, height)), None)
                 if page is None:
@@ -262,7 +262,9 @@ def _level(page: tifffile.TiffPage, size: int) -> JpegLevel:
         raise NotDirect(f"compression {page.compression!r}")
     if page.samplesperpixel != 3 or page.bitspersample != 8 or page.planarconfig != 1:
         raise NotDirect("not 8-bit RGB in one plane")
-    colour = {tifffile.PHOTOMETRIC.RGB: ADOBE_RGB, tifffile.PHOTOMETRIC.YCBCR: ADOBE_YCC}.get(page.photometric)
+    colour = {int(tifffile.PHOTOMETRIC.RGB): ADOBE_RGB, int(tifffile.PHOTOMETRIC.YCBCR): ADOBE_YCC}.get(
+        page.photometric
+    )
     if colour is None:
         raise NotDirect(f"photometric {page.photometric!r}")
     offsets, counts = np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)

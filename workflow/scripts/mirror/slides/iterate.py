@@ -68,8 +68,7 @@ def iterate_tiles(
     InputError
         When the slide cannot be opened or read.
     """
-    own = not isinstance(slide, Slide)
-    source = open_slide(slide, backend, workers) if own else slide
+    source = slide if isinstance(slide, Slide) else open_slide(slide, backend, workers)
     coords = np.asarray(coords).reshape(-1, 2)
     cv2.setNumThreads(1)  # the threads are ours: OpenCV's own would only fight them
     try:
@@ -80,7 +79,7 @@ def iterate_tiles(
         else:
             yield from _plain(source, coords, size_level0, out_px, workers, batch)
     finally:
-        if own:
+        if source is not slide:
             source.close()
 
 
@@ -203,11 +202,11 @@ class _Plan:
             needed.append(np.array(sorted(keys), np.int64))
         flat = np.concatenate(needed)
         of_batch = np.repeat(np.arange(len(needed)), [len(k) for k in needed])
-        keys, opens = np.unique(flat, return_index=True)
+        every, opens = np.unique(flat, return_index=True)
         closes = len(flat) - 1 - np.unique(flat[::-1], return_index=True)[1]
         opens, closes = of_batch[opens], of_batch[closes]
-        new = [keys[opens == b] for b in range(len(needed))]
-        return cls(batches, strips, new, [keys[closes == b] for b in range(len(needed))])
+        new = [every[opens == b] for b in range(len(needed))]
+        return cls(batches, strips, new, [every[closes == b] for b in range(len(needed))])
 
 
 def _direct(
@@ -249,8 +248,7 @@ def _direct(
                 for column in range(max(0, left // tile_w), min(columns, -(-right // tile_w))):
                     piece = cache[(base + row) * columns + column]
                     put(window, piece, column * tile_w - left, row * tile_h - top)
-            box = (round(v, 6) for v in (x - left, y - top, side, side))
-            resample(window, *box, out[k], exact=exact)
+            resample(window, round(x - left, 6), round(y - top, 6), round(side, 6), round(side, 6), out[k], exact=exact)
 
     def forget(keys: list[int]) -> None:
         for key in keys:

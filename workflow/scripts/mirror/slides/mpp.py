@@ -92,9 +92,9 @@ def _number(properties: Mapping[str, str], key: str) -> float | None:
 
 def _pair(x: float | None, y: float | None, what: str, refused: list[str]) -> float | None:
     """Return the mean of x and y when plausible; otherwise note why not."""
-    if x is None and y is None:
-        return None
     x, y = (y if x is None else x), (x if y is None else y)
+    if x is None or y is None:
+        return None
     if not (LEAST <= x <= MOST and LEAST <= y <= MOST):
         refused.append(f"{what} {x:.4g} x {y:.4g} is outside {LEAST} to {MOST:g}")
         return None

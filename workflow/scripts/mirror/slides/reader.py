@@ -104,8 +104,9 @@ class Slide(ABC):
         left, top = math.floor(x / scale + 1e-6), math.floor(y / scale + 1e-6)
         right, bottom = math.ceil((x + width) / scale - 1e-6), math.ceil((y + height) / scale - 1e-6)
         window = self.read(level, left, top, max(1, right - left), max(1, bottom - top))
-        box = [round(v, 6) for v in (x / scale - left, y / scale - top, width / scale, height / scale)]
-        return resample(window, *box, out, exact=not self.reduced(level))
+        box_x, box_y = round(x / scale - left, 6), round(y / scale - top, 6)
+        box_w, box_h = round(width / scale, 6), round(height / scale, 6)
+        return resample(window, box_x, box_y, box_w, box_h, out, exact=not self.reduced(level))
 
     def overview(self, scale: float) -> np.ndarray:
         """Read the scanned region (``bounds``) shrunk by ``scale``, in strips of bounded memory.

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -154,7 +155,7 @@ def tile_slide(
     return result
 
 
-def finished(tiles_path: Path, mark: str, used_hash: str) -> dict[str, object] | None:
+def finished(tiles_path: Path, mark: str, used_hash: str) -> dict[str, Any] | None:
     """Return the recorded result when the tile file is whole, of this slide and of these settings; else None."""
     try:
         info = read_tiles(tiles_path).info
@@ -212,7 +213,7 @@ def probe(slide: Slide, kept: Grid) -> None:
         slide.read(0, int(x), int(y), min(kept.size_level0, 256), min(kept.size_level0, 256))
 
 
-def _grid_attrs(slide: Slide, slide_id: str, grid: Grid, settings: SlideSettings) -> dict[str, object]:
+def _grid_attrs(slide: Slide, slide_id: str, grid: Grid, settings: SlideSettings) -> dict[str, Any]:
     """TRIDENT's attributes; magnifications follow from mpp, since objective powers lie."""
     target = 10.0 / settings.tile.mpp
     level0 = target * grid.size_level0 / settings.tile.size_px

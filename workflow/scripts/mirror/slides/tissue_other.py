@@ -49,9 +49,8 @@ def segment_published(slide: Slide, mpp: float, target_mpp: float) -> TissueMask
     close, erode = np.ones((CLOSE, CLOSE), np.uint8), np.ones((ERODE, ERODE), np.uint8)
     blocks = []
     for saturation, own in _saturation_strips(slide, scale):
-        mask = (saturation > threshold).astype(np.uint8)
-        mask = cv2.erode(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, close), erode)[own]
-        blocks.append(_block_shares(mask))
+        coarse = cv2.morphologyEx((saturation > threshold).astype(np.uint8), cv2.MORPH_CLOSE, close)
+        blocks.append(_block_shares(cv2.erode(coarse, erode)[own]))
     share = np.concatenate(blocks)
     empty = 1 - share
     holes = _areas((share < 0.5).astype(np.uint8), empty)
