@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from .errors import InputError
 
 KEY = "mirror"
 FORMAT = 1
+STORED = ("n_genes", "feature_width", "genes_sha", "patients", "watched", "seed", "variant", "code_version")
 
 
 def genes_digest(genes: Sequence[str]) -> str:
@@ -176,9 +178,7 @@ def load_checkpoint(
     again = "delete the checkpoint and let the workflow train it again, or point to the right one"
     try:
         stored = PretrainSettings.model_validate(header["config"])
-        numbers = {key: header[key] for key in ("n_genes", "feature_width", "seed")}
-        texts = {key: header[key] for key in ("genes_sha", "variant", "code_version")}
-        people = {key: list(header[key]) for key in ("patients", "watched")}
+        rest: dict[str, Any] = {key: header[key] for key in STORED}
     except (KeyError, ValidationError) as error:
         raise InputError(
             "the checkpoint's header does not fit this version of the workflow", file=path, remedy=again
@@ -191,15 +191,15 @@ def load_checkpoint(
                 file=path,
                 remedy=again,
             )
-    if feature_width is not None and numbers["feature_width"] not in (0, feature_width):
+    if feature_width is not None and rest["feature_width"] not in (0, feature_width):
         raise InputError(
-            f"the checkpoint was trained on features {numbers['feature_width']} wide, these are {feature_width} wide",
+            f"the checkpoint was trained on features {rest['feature_width']} wide, these are {feature_width} wide",
             file=path,
             remedy="use the patch encoder it was trained with",
         )
-    if genes is not None and numbers["n_genes"] != 0 and texts["genes_sha"] != genes_digest(genes):
+    if genes is not None and rest["n_genes"] != 0 and rest["genes_sha"] != genes_digest(genes):
         raise InputError(
-            f"the checkpoint was trained on another gene set ({numbers['n_genes']} genes; {len(genes)} given)",
+            f"the checkpoint was trained on another gene set ({rest['n_genes']} genes; {len(genes)} given)",
             file=path,
             remedy="use the genes and the transform of the checkpoint's own fold",
         )
@@ -208,7 +208,7 @@ def load_checkpoint(
             weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"the checkpoint cannot be read ({error})", file=path, remedy=again) from error
-    return Checkpoint(path, weights, stored, **numbers, **texts, **people)
+    return Checkpoint(path, weights, stored, **rest)
 
 
 # How a model is run, as opposed to what it becomes.

@@ -145,10 +145,12 @@ class BagSource:
         Tensor
             float32 (k, D), free to be changed.
         """
-        features = self._open(slide) if slide in self._files else None
+        if slide in self._files:
+            self._open(slide)
         if slide in self._sharp:
             index = self._sharp[slide] if index is None else self._sharp[slide][index]
         if slide not in self._kept:
+            features = self._opened[slide]
             if not self.cached:
                 return torch.from_numpy(features.all() if index is None else features.rows(index))
             self._kept[slide] = torch.from_numpy(features.all())

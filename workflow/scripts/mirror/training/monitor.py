@@ -63,7 +63,8 @@ def retrieval(
     own = scores[np.arange(len(owner)), owner]
     rank_slide = (scores >= own[:, None]).sum(1)
     best = np.full((len(rna), len(rna)), -np.inf)
-    np.maximum.at(best, (slice(None), owner), scores.T)
+    for i, patient in enumerate(owner):
+        np.maximum(best[:, patient], scores[i], out=best[:, patient])
     present = np.unique(owner)
     rank_rna = (best[present] >= best[present, present][:, None]).sum(1)
     found: dict[str, float] = {}
