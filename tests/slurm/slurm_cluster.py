@@ -173,6 +173,8 @@ class Cluster:
         """
         for line in self.ask("scontrol", "show", "job", "-d", "-o").splitlines():
             job = dict(re.findall(r"(\S+?)=(\S*)", line))
+            if "JobId" not in job:  # "No jobs in the system"
+                continue
             gpus = " ".join(re.findall(r"GRES=gpu\S*IDX:([^)]+)\)", line))
             job["gpus"] = gpus or self.jobs.get(job["JobId"], {}).get("gpus", "")
             self.jobs[job["JobId"]] = job

@@ -49,6 +49,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
         yield cluster
 
 
+@pytest.mark.fault(
+    stage="cluster",
+    fault="kill -9 of a running Slurm job, and a node that dies with its job",
+    sees="FAILED, NODE_FAIL, and that the job is restarted",
+    survives="the run, which ends by itself with the metrics of an undisturbed one",
+)
 def test_a_run_survives_a_lost_job_and_a_lost_node(
     root: Path, tmp_path: Path, cluster: Cluster, undisturbed: bytes
 ) -> None:

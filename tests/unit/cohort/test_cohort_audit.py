@@ -84,6 +84,12 @@ def test_clean_run_passes(patients, splits, slides, rna, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="a patient in training and test, under any spelling",
+    sees="the audit's check, with the names",
+    survives="nothing is trained",
+)
 @pytest.mark.parametrize(
     "form", [str, str.lower, lambda p: p.replace("-", "."), lambda p: p + "-01A", lambda p: p + "-01Z-00-DX1.abc.svs"]
 )
@@ -111,6 +117,12 @@ def together(splits: pd.DataFrame) -> tuple[str, str]:
     return tuple(next(pair for pair in same if len(pair) > 1)[:2])
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="one slide under two names, in training and test",
+    sees="the audit's check, with the slides",
+    survives="nothing is trained",
+)
 def test_same_slide_under_two_names_is_found(splits, slides) -> None:
     first, second = across(splits)
     slides.loc[slides["patient_id"] == second, "fingerprint"] = [f"sha-{first}-1", "own"]
@@ -133,6 +145,12 @@ def test_slides_without_fingerprint_are_counted_not_matched(splits, slides) -> N
     assert check_slide_duplicates(slides.drop(columns="fingerprint"), splits).numbers["without_fingerprint"] == 2 * N
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="one RNA sample under two names, in training and test",
+    sees="the audit's check, with the patients",
+    survives="nothing is trained",
+)
 @pytest.mark.parametrize("change", ["none", "rounded", "float32"])
 def test_same_rna_vector_is_found(patients, splits, rna, change) -> None:
     names = patients["patient_id"].tolist()
@@ -159,6 +177,12 @@ def test_vectors_within_tolerance_are_always_grouped(seed: int, genes: int, scal
     assert any({2, 7} <= set(group) for group in same_vectors(x, 1e-3))
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="a gene set or transform fitted with test patients",
+    sees="the audit's check",
+    survives="nothing is trained",
+)
 @pytest.mark.parametrize("kind", FITTED_CHECKS)
 def test_object_fitted_with_test_patients_is_found(splits, kind) -> None:
     records = honest(splits)
@@ -173,6 +197,12 @@ def test_object_fitted_with_test_patients_is_found(splits, kind) -> None:
     assert "r1f3: 2" in check.message
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="a fitted object that does not say whom it saw",
+    sees="the audit's check fails",
+    survives="nothing is trained",
+)
 def test_object_without_a_record_or_a_fold_fails(splits) -> None:
     silent = check_fitted("scaling", [Fitted("scaling", 0, 0, None, "a.npz")], splits)
     assert not silent.passed and "no record" in silent.message
@@ -217,6 +247,12 @@ def test_patients_that_are_not_tested_are_counted(patients, splits) -> None:
     assert check.numbers == {"patients": N, "not_in_splits": 1, "never_tested": 1, "tested_more_than_once": 1}
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="any failed check of the audit",
+    sees="which check, its numbers, and the file",
+    survives="the report, to be read; nothing is trained",
+)
 def test_failure_stops_the_run_and_can_be_read(tmp_path: Path) -> None:
     bad = Check("rna_duplicates", False, "error", {"across_sets": 2}, "2 RNA vectors are in train and test")
     with pytest.raises(InputError, match=r"leaks.failed.json: the leak audit failed: rna_dup.*audit.allow"):
@@ -238,6 +274,12 @@ def test_allowed_failure_keeps_its_reason(splits) -> None:
     assert not check.passed and check.allowed and check.reason == "the published way" and not check.blocks
 
 
+@pytest.mark.fault(
+    stage="config",
+    fault="an allowance of an unknown check, or without a reason",
+    sees="that a reason is wanted",
+    survives="nothing has run",
+)
 @pytest.mark.parametrize("allow", [{"nonsense": "because"}, {"scaling": ""}])
 def test_allowance_needs_a_known_check_and_a_reason(allow) -> None:
     with pytest.raises(ValidationError):

@@ -144,6 +144,12 @@ def test_sites_come_from_the_barcode() -> None:
     assert messages == ["1 patients have no known site; they are kept together as one site"]
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="fewer sites or patients than folds",
+    sees="how many there are",
+    survives="no folds are written",
+)
 def test_too_few_sites_or_patients_are_refused() -> None:
     patients = draw_patients(30, 0, sites=2)
     with pytest.raises(InputError, match="2 sites cannot fill 5"):
@@ -152,6 +158,9 @@ def test_too_few_sites_or_patients_are_refused() -> None:
         make_splits(patients.head(3), SplitSettings(), 0)
 
 
+@pytest.mark.fault(
+    stage="splits", fault="one patient under two names", sees="both names", survives="no folds are written"
+)
 def test_one_patient_under_two_names_is_refused() -> None:
     patients = draw_patients(20, 0)
     patients.loc[0, "patient_id"] = "TCGA-A3-3307"
@@ -174,6 +183,12 @@ def test_patients_table_without_outcomes_still_splits() -> None:
     assert sorted(splits[splits["set"] == "test"].groupby("fold").size()) == [2, 2, 2, 2, 3]
 
 
+@pytest.mark.fault(
+    stage="splits",
+    fault="a splits table with a fold without test patients, or a set of unknown name",
+    sees="the fold, or that it is neither train nor test",
+    survives="it is not used",
+)
 def test_file_is_checked(tmp_path) -> None:
     splits = make_splits(draw_patients(20, 0), SplitSettings(), 0)
     write_tsv(tmp_path / "splits.tsv", splits)

@@ -108,6 +108,12 @@ def test_weights_are_fetched_once_and_then_found_without_a_hub(hub: type[Hub], t
     assert len(hub.seen) == asked
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="a gated encoder without access",
+    sees="the page to accept the terms on, and how to give a token",
+    survives="nothing has run",
+)
 def test_gated_without_and_with_a_token(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     hub.refuse = (403, "GatedRepo")
     with pytest.raises(InputError, match="gated and the account of HF_TOKEN has no access") as caught:
@@ -122,6 +128,12 @@ def test_gated_without_and_with_a_token(hub: type[Hub], monkeypatch: pytest.Monk
     assert set(hub.seen) == {""}
 
 
+@pytest.mark.fault(
+    stage="features",
+    fault="an encoder whose repository or weights are not there",
+    sees="which",
+    survives="nothing has run",
+)
 def test_unknown_repository_and_repository_without_weights(hub: type[Hub]) -> None:
     with pytest.raises(InputError, match=r"has neither model.safetensors nor pytorch_model.bin"):
         load_encoder(ROW)
@@ -130,6 +142,12 @@ def test_unknown_repository_and_repository_without_weights(hub: type[Hub]) -> No
         load_encoder(ROW.model_copy(update={"gated": False}))
 
 
+@pytest.mark.fault(
+    stage="cluster",
+    fault="compute nodes that reach no hub",
+    sees="to fetch the weights beforehand",
+    survives="what is fetched already",
+)
 def test_out_of_reach_says_how_to_go_on(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the hub client's own attempts
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -138,6 +156,12 @@ def test_out_of_reach_says_how_to_go_on(hub: type[Hub], monkeypatch: pytest.Monk
     assert TOKEN not in str(caught.value)
 
 
+@pytest.mark.fault(
+    stage="security",
+    fault="a library that logs the HF token",
+    sees="the record without it",
+    survives="the token's secrecy",
+)
 def test_tokens_are_taken_out_of_every_log_record(
     hub: type[Hub], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

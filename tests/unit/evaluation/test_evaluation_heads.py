@@ -137,6 +137,12 @@ def test_every_time_bin_holds_an_event():
     assert len(time_bins(np.array([5.0, 5.0, 5.0]), np.ones(3), 4)) == 0
 
 
+@pytest.mark.fault(
+    stage="evaluation",
+    fault="few events, one event time, more features than patients",
+    sees="a note",
+    survives="finite risks",
+)
 @pytest.mark.parametrize("head", ["discrete", "cox"])
 @pytest.mark.parametrize("case", ["few", "collapsed", "plain", "wide"])
 def test_survival_heads_are_finite_whatever_the_fold(head, case):
@@ -158,6 +164,12 @@ def test_survival_heads_are_finite_whatever_the_fold(head, case):
     assert expected is None or any(expected in note for note in notes) or expected == ""
 
 
+@pytest.mark.fault(
+    stage="evaluation",
+    fault="too few events among training patients",
+    sees="how many there are",
+    survives="no number is made up",
+)
 def test_no_events_is_said_not_computed():
     """A fold without events has no survival model."""
     with pytest.raises(TooFewEvents, match="1 training events"):

@@ -125,6 +125,12 @@ def test_methods_without_slides_stand_in_every_encoders_table(evaluation_cohort,
     )
 
 
+@pytest.mark.fault(
+    stage="evaluation",
+    fault="a fold with one class",
+    sees="which fold and why, in the notes",
+    survives="the other folds",
+)
 def test_a_fold_of_one_class_is_left_out_with_its_reason(evaluation_cohort):
     """No AUROC for that fold, a note instead of NaN, and the other metrics stay."""
     patients, _, splits, files = evaluation_cohort
@@ -139,6 +145,12 @@ def test_a_fold_of_one_class_is_left_out_with_its_reason(evaluation_cohort):
     assert "only A" in note["reason"]
 
 
+@pytest.mark.fault(
+    stage="evaluation",
+    fault="patients without outcome; a fold without embeddings; embeddings of another fold",
+    sees="the fold",
+    survives="the other patients",
+)
 def test_missing_outcomes_and_embeddings(evaluation_cohort):
     """Patients without label are left out; a fold without embeddings is an error of one line."""
     patients, _, splits, files = evaluation_cohort

@@ -53,6 +53,12 @@ def test_each_job_sees_one_device_of_its_own() -> None:
         assert both == ["0", "1"] and os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
+@pytest.mark.fault(
+    stage="cluster",
+    fault="kill -9 of a job that holds a GPU",
+    sees="nothing",
+    survives="the GPU is free at once, for the job that waits",
+)
 def test_jobs_queue_and_a_killed_job_frees_its_device(tmp_path: Path) -> None:
     jobs = [holder(tmp_path), holder(tmp_path)]
     try:
@@ -92,6 +98,12 @@ def test_small_jobs_share_a_device_and_large_ones_do_not() -> None:
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 
 
+@pytest.mark.fault(
+    stage="cluster",
+    fault="jobs that want several GPUs at once",
+    sees="that they wait",
+    survives="none holds half of what it needs",
+)
 def test_several_are_taken_all_or_none() -> None:
     with lock_gpu():
         os.environ.pop("CUDA_VISIBLE_DEVICES")
@@ -102,6 +114,12 @@ def test_several_are_taken_all_or_none() -> None:
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 
 
+@pytest.mark.fault(
+    stage="cluster",
+    fault="more GPUs asked for than Slurm gave",
+    sees="how many were asked for and how many are here",
+    survives="the other jobs' GPUs",
+)
 def test_what_slurm_gave_narrows_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIRROR_FAKE_GPUS", "GPU-a,GPU-b,GPU-c")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-a")
