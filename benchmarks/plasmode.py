@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--prepare-only", action="store_true", help="write features and configuration, run nothing")
     arguments = parser.parse_args()
     data, out = arguments.data.resolve(), arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -117,6 +118,9 @@ def main() -> None:
         if not link.exists():
             link.symlink_to(data / "splits" / f"tcga_{cohort}")
     write_text(out / "config.yaml", yaml.safe_dump(configuration(data, out, arguments.cohorts, arguments)))
+    if arguments.prepare_only:
+        print(json.dumps({"config": str(out / "config.yaml")}))
+        return
     started = time.time()
     subprocess.run(
         [
