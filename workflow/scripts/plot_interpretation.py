@@ -17,6 +17,7 @@ from mirror.slides.reader import open_slide
 THUMBNAIL_PX = 700
 TILE_PX = 160
 CARD_TILES = 6
+PIXEL_DPI = 130  # pictures of tissue: more would only be a larger file
 
 
 def thumbnail(path: str, mpp: float) -> Picture:
@@ -117,9 +118,9 @@ def main(
     }
     told = json.loads((folder / "interpretation.json").read_text(encoding="utf-8"))
     wide = dict(list(maps.items())[: told["settings"]["slides"]])
-    save_figure(heatmaps(wide, pictures, names), out["heatmaps_png"])  # pixels: no SVG
+    save_figure(heatmaps(wide, pictures, names), out["heatmaps_png"], dpi=PIXEL_DPI)  # pixels: no SVG
     use = prototypes.set_index("prototype")["use"].to_dict()
-    save_figure(gallery(tiles, gallery_pixels(tiles, slides), names, use), out["gallery_png"])
+    save_figure(gallery(tiles, gallery_pixels(tiles, slides), names, use), out["gallery_png"], dpi=PIXEL_DPI)
     drawn = associations(prototypes, gene_table, sets, genes)
     save_figure(drawn, out["associations_png"], out["associations_svg"])
 
@@ -145,7 +146,7 @@ def main(
             by_patient.loc[patient, names].astype(float),
             top_tiles(maps[slide], slides.loc[slide, "slide_path"]) if slide in pictures else [],
         )
-        save_figure(draw_card(card, maps.get(slide), pictures.get(slide)), path)
+        save_figure(draw_card(card, maps.get(slide), pictures.get(slide)), path, dpi=PIXEL_DPI)
 
 
 if "snakemake" in globals():

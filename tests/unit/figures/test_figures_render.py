@@ -193,7 +193,8 @@ def test_flow_contact_sheet_and_genes(tmp_path):
                          "reason": ["", "a very long reason " * 9]})  # fmt: skip
     drawn(cohort.flow(flow, "T"), tmp_path, "a")
     slides = pd.DataFrame({"slide_id": ["s1", "s2"], "status": ["ok", "failed"], "n_tiles": [50, np.nan],
-                           "mpp": [0.25, np.nan], "pen_fraction": [0.2, np.nan], "message": ["", "broken"]})  # fmt: skip
+                           "mpp": [0.25, np.nan], "pen_fraction": [0.2, np.nan],
+                           "message": ["", "broken"]})  # fmt: skip
     assert cohort.flags(slides) == ["pen 20%", "failed"]
     drawn(cohort.contact_sheet(slides, tmp_path), tmp_path, "b")
     drawn(cohort.gene_stability({"r0f0": ["a", "b"], "r0f1": ["a", "c"]}, {"a"}), tmp_path, "c")

@@ -8,6 +8,7 @@ from .names import HEADS, MODALITIES, method_name, metric_name
 
 CEILING = "ceiling"
 FULL = ("linear", "supervised", "finetune")
+ALPHA = 0.05
 SIDE = ["method", "modality", "head"]
 
 
@@ -68,10 +69,11 @@ def answers(
 
 
 def _versus(comparisons: pd.DataFrame, best: pd.Series, here: pd.DataFrame, encoder: str, metric: str) -> str:
-    """Whether the best differs from the runner-up."""
-    if len(here) < 2:
+    """Whether the best differs from the best of the other methods (another head of its own is none)."""
+    others = here[here["method"] != best["method"]]
+    if others.empty:
         return "There is no other method to compare it with."
-    second = here.iloc[1]
+    second = others.iloc[0]
     rows = comparisons[
         (comparisons["cohort"] == best["cohort"])
         & (comparisons["scheme"] == best["scheme"])
@@ -85,8 +87,7 @@ def _versus(comparisons: pd.DataFrame, best: pd.Series, here: pd.DataFrame, enco
     if rows.empty:
         return f"The runner-up, {_called(second)} ({second['value']:.3f}), was scored on other patients: no comparison."
     row = rows.iloc[0]
-    differs = bool(row["significant_vs_runner_up"])
-    verdict = "It differs from" if differs else "It cannot be told from"
+    verdict = "It differs from" if row["p_holm"] < ALPHA else "It cannot be told from"
     return (
         f"{verdict} the runner-up, {_called(second)} at {second['value']:.3f}: difference {row['difference']:.3f}"
         f"{_interval(row)}, p = {row['p_holm']:.2g} after Holm's correction over the table."

@@ -64,15 +64,15 @@ def grid_of(
     return figure, flat[:n]
 
 
-def save_figure(figure: Figure, png: Path, svg: Path | None = None) -> None:
-    """Write a figure as PNG (200 dpi) and SVG, atomically, and close it."""
+def save_figure(figure: Figure, png: Path, svg: Path | None = None, dpi: int = DPI) -> None:
+    """Write a figure as PNG and SVG, atomically, and close it."""
     stable = {"Creator": None, "Date": None}
     figure.draw_without_rendering()  # lay out once, not at every drawing of either file
     figure.set_layout_engine("none")
     for path, metadata in ((png, {"Software": None}), (svg, stable)):
         if path is not None:
             with atomic_path(path) as part:
-                figure.savefig(part, bbox_inches="tight", pad_inches=MARGIN_IN, metadata=metadata)
+                figure.savefig(part, dpi=dpi, bbox_inches="tight", pad_inches=MARGIN_IN, metadata=metadata)
     plt.close(figure)
 
 

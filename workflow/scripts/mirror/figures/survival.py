@@ -100,6 +100,7 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
     if not groups:
         return empty_figure("no method has a time-dependent AUC")
     figure, axes = grid_of(len(groups), width=2.6, height=2.3, columns=3, sharex=True, sharey=True)
+    handles: dict[str, object] = {}
     for panel, ((method, modality), rows) in zip(axes, groups, strict=True):
         heads = list(rows.groupby("head", sort=True))
         for number, (head, one) in enumerate(heads):
@@ -112,8 +113,9 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
             panel.plot(truth["years"], truth["value"], ls=":", color="0.35", lw=1.2, label="true factors (ceiling)")
         panel.axhline(0.5, color="0.8", lw=0.8, zorder=0)
         panel.set_title(label_of(method, modality), fontsize=8)
-        if panel.get_legend_handles_labels()[0]:
-            panel.legend(loc="lower right", fontsize=6, handlelength=1.6)
+        handles |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, fontsize=8)
     figure.supxlabel("Years", fontsize=9)
     figure.supylabel("Time-dependent AUC", fontsize=9)
     return figure

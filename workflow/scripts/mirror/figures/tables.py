@@ -334,11 +334,17 @@ def to_html(table: Table, titles: dict[str, str]) -> str:
     body = []
     for row, marks in zip(texts, bold, strict=True):
         cells = [
-            f"<td>{'<b>' if b else ''}{html.escape(t)}{'</b>' if b else ''}</td>"
+            f"<td>{'<b>' if b else ''}{_two_lines(t)}{'</b>' if b else ''}</td>"
             for t, b in zip(row, marks, strict=True)
         ]
         body.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _two_lines(text: str) -> str:
+    """A cell's markup: the interval on a line of its own, so that four metrics fit on a page."""
+    value, bracket, interval = text.partition(" [")
+    return html.escape(value) + (f"<small>{html.escape(bracket.strip() + interval)}</small>" if bracket else "")
 
 
 def caption(table: Table, titles: dict[str, str]) -> str:
