@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -13,7 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anndata
 import h5py
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -51,7 +54,8 @@ class Run:
 
     def kill(self, process: subprocess.Popen) -> None:
         """kill -9 Snakemake and every job of it, at once: the machine lost its power."""
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
     def read(self, path: str = METRICS) -> bytes:
@@ -104,7 +108,7 @@ def killed_and_finished(whole: Run, run: Run, kills: int) -> None:
 
 @pytest.mark.fault(
     stage="processes",
-    fault="kill -9 of Snakemake and all its jobs at two random moments",
+    fault="kill -9 of Snakemake and all its jobs at two random moments of a whole run",
     sees="nothing; the next start goes on",
     survives="what was whole; the metrics are byte for byte those of an undisturbed run",
 )
@@ -117,6 +121,74 @@ def test_kill_9_of_the_whole_run(whole: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("repeat", range(4))
 def test_twenty_kills_of_the_whole_run(whole: Run, tmp_path: Path, repeat: int) -> None:
     killed_and_finished(whole, Run(whole.root, tmp_path / "killed"), 5)
+
+
+# Stage -> the output that is compared, and what is removed beforehand.
+KILLED = {
+    "tile_slides": ("results/slides/T/tiles/shard_0.tsv", "results/slides/tiles/*"),
+    "embed_tiles": ("results/slides/T/features/demo-random/shard_0.tsv", "results/slides/features/demo-random/*"),
+    "select_genes": ("results/rna/T/cv2/genes_r0f0.tsv", "results/rna/T/cv2/transform_r0f0.npz"),
+    "pretrain_mirror": ("results/models/T/demo-random/cv2/mirror/r0f0.safetensors", "results/models/state/*"),
+    "encode_cohort": ("results/embeddings/T/demo-random/cv2/mirror/r0f0.h5ad", ""),
+    "evaluate_survival": ("results/predictions/T/demo-random/cv2/survival/mirror.parquet", ""),
+}
+
+
+def running(folder: Path, rule: str) -> bool:
+    """Whether a job of this rule runs in this folder."""
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_text() if entry.name.isdigit() else ""
+        except (OSError, UnicodeDecodeError):
+            continue
+        if f".{rule}.py" in command and str(folder) in command:
+            return True
+    return False
+
+
+def killed_in_stage(whole: Run, run: Run, rule: str, kills: int) -> None:
+    """Kill a run while a job of ``rule`` is at work, again and again; then let it finish."""
+    target, others = KILLED[rule]
+    seed = random.SystemRandom().randrange(10**6)
+    print("seed of the moments of the kills:", seed)
+    rng, killed = random.Random(seed), 0
+    for _ in range(2 * kills):
+        for path in [run.folder / target, *(run.folder.glob(others) if others and not killed else [])]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        process = run.start(target, "--nolock")
+        while process.poll() is None and not running(run.folder, rule):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 3))
+        killed += process.poll() is None
+        run.kill(process)
+        if killed == kills:
+            break
+    assert killed >= 1
+    run.run(target, "--nolock")
+    if target.endswith("h5ad"):
+        mine, theirs = (anndata.read_h5ad(r.folder / target) for r in (run, whole))
+        assert mine.obs.equals(theirs.obs)
+        assert all(np.array_equal(mine.obsm[k], theirs.obsm[k], equal_nan=True) for k in theirs.obsm)
+    else:
+        assert run.read(target) == whole.read(target)
+
+
+@pytest.mark.fault(
+    stage="processes",
+    fault="kill -9 of Snakemake and its jobs in each stage: tile, embed, select, train, encode, evaluate",
+    sees="nothing; the next start goes on",
+    survives="whole slides and training states; the stage's output is that of an undisturbed run",
+)
+@pytest.mark.parametrize("rule", KILLED)
+def test_kill_9_in_each_stage(whole: Run, copy: Run, rule: str) -> None:
+    killed_in_stage(whole, copy, rule, 2)
+
+
+@pytest.mark.faults_long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("rule", KILLED)
+def test_twenty_kills_in_each_stage(whole: Run, copy: Run, rule: str) -> None:
+    killed_in_stage(whole, copy, rule, 20)
 
 
 @pytest.mark.fault(
