@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 CONFIG = Path(__file__).parents[1] / "slurm" / "small.yaml"
 METRICS = "results/metrics.tsv"
 FEATURES = "results/slides/T/features/demo-random.tsv"
@@ -48,7 +48,11 @@ class Run:
     def run(self, *arguments: str, ok: bool = True, **env: str) -> str:
         """Run it to the end; what it said."""
         process = self.start(*arguments, **env)
-        said, _ = process.communicate()
+        try:
+            said, _ = process.communicate()
+        except BaseException:  # a test's time is up: leave no job behind
+            self.kill(process)
+            raise
         assert (process.returncode == 0) is ok, said[-6000:]
         return said
 
@@ -191,6 +195,13 @@ def test_twenty_kills_in_each_stage(whole: Run, copy: Run, rule: str) -> None:
     killed_in_stage(whole, copy, rule, 20)
 
 
+def wait_for_lock(run: Run, process: subprocess.Popen) -> None:
+    """Wait until a run holds its lock."""
+    while not any((run.folder / ".snakemake" / "locks").glob("*")):
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        time.sleep(0.05)
+
+
 @pytest.mark.fault(
     stage="processes",
     fault="two runs in one folder; a run killed that left its lock",
@@ -201,18 +212,14 @@ def test_two_runs_in_one_folder(root: Path, tmp_path: Path) -> None:
     run = Run(root, tmp_path / "run")
     target = "results/rna/T.raw.h5ad"
     first = run.start(target)
-    locks = run.folder / ".snakemake" / "locks"
-    while not (locks.is_dir() and any(locks.iterdir())):
-        assert first.poll() is None
-        time.sleep(0.05)
+    wait_for_lock(run, first)
     os.kill(first.pid, signal.SIGSTOP)  # so that it holds its lock for as long as the second takes
     said = run.run(target, ok=False)
     os.kill(first.pid, signal.SIGCONT)
     assert "cannot be locked" in said and "--unlock" in said
     assert first.communicate() and first.returncode == 0
     process = run.start(target, "--forceall")
-    while not any(locks.iterdir()):
-        time.sleep(0.05)
+    wait_for_lock(run, process)
     run.kill(process)
     assert "cannot be locked" in run.run(target, ok=False)
     run.run("--unlock")
