@@ -23,9 +23,10 @@ TABLE_SECTION = {
     "subtyping": "Result", "survival": "Result", "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot",
     "retrieval": "Retrieval", "ablation_subtyping": "Ablation", "ablation_survival": "Ablation",
 }  # fmt: skip
+COLLAPSED = 0.95  # share of slides that one prototype wins
 SHOWN = {"subtyping": "auroc", "survival": "c_index"}
 PROTOTYPE_COLUMNS = [
-    "prototype", "use", "match", "label_test", "label_value", "label_fdr", "hazard_ratio",
+    "prototype", "use", "spread", "match", "label_test", "label_value", "label_fdr", "hazard_ratio",
     "hr_low", "hr_high", "survival_fdr",
 ]  # fmt: skip
 PACKAGES = ("torch", "timm", "openslide-python", "scanpy", "anndata", "scikit-survival", "scikit-learn", "snakemake")
@@ -36,8 +37,9 @@ CEILING = (
     "as well; it is left out of every comparison."
 )
 PROTOTYPES = (
-    "use: share of out-of-fold slides that score the prototype highest; match: lowest correlation with its partners "
-    "in other folds' models; hazard ratios are a standard deviation of the score; fdr over the shown prototypes."
+    "use: share of out-of-fold slides that score the prototype highest; spread: SD of its raw score; match: lowest "
+    "correlation with its partners in other folds' models; hazard ratios are a standard deviation of the score; fdr "
+    "over the shown prototypes."
 )
 
 
@@ -147,6 +149,11 @@ def main(
     for path in prototypes:
         cohort, encoder, scheme, variant = path.parts[-5:-1]
         columns = [c for c in PROTOTYPE_COLUMNS if c in (frame := pd.read_csv(path, sep="\t"))]
+        if frame["use"].max() > COLLAPSED:
+            sections["Prototypes"].paragraphs.append(
+                f"{titles[cohort]}, {variant}: one prototype is the highest of {frame['use'].max():.0%} of the slides. "
+                "The style has all but collapsed, and prototypes tell slides apart by small differences only."
+            )
         sections["Prototypes"].frame(
             frame[columns], f"Prototypes of {variant} on {titles[cohort]} ({encoder}, {scheme})", PROTOTYPES
         )

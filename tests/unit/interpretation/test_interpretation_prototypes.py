@@ -39,10 +39,20 @@ def test_match_finds_the_renumbering():
     assert (r > 0.9).all()
 
 
+def test_two_folds_share_no_training_patient_and_are_matched_on_all():
+    parts, numbers, _, _ = folds()
+    other = FoldScores("x", parts[1].table, parts[1].patients, pd.Series("test", index=parts[1].sets.index))
+    partner, r = match(parts[0], other)
+    assert (numbers[1][partner] == numbers[0]).all()
+    assert (r > 0.9).all()
+
+
 def test_match_without_common_patients_claims_nothing():
     parts, *_ = folds()
-    lonely = FoldScores("x", parts[1].table, parts[1].patients, pd.Series("test", index=parts[1].sets.index))
-    assert (match(parts[0], lonely)[1] == 0).all()
+    names = [f"Q{i}" for i in range(N)]
+    people = pd.Series(names, index=parts[1].table.index)
+    strangers = FoldScores("x", parts[1].table, people, parts[1].sets)
+    assert (match(parts[0], strangers)[1] == 0).all()
 
 
 def test_scores_are_out_of_fold_and_follow_the_factor():

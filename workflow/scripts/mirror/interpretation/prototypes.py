@@ -41,6 +41,10 @@ class FoldScores:
         rows = self.table[self.sets == which]
         return rows.groupby(self.patients[rows.index]).mean()
 
+    def of_everyone(self) -> pd.DataFrame:
+        """Mean scores of every patient's slides."""
+        return self.table.groupby(self.patients).mean()
+
 
 @dataclass(frozen=True)
 class Prototypes:
@@ -50,8 +54,9 @@ class Prototypes:
     ----------
     table : DataFrame
         ``prototype`` (P01 ...), ``use`` (share of out-of-fold slides that score it highest),
-        ``membership`` (mean softmax), ``match`` (lowest correlation with its partners in other folds),
-        and one column a fold with its number there.
+        ``membership`` (mean softmax), ``spread`` (SD of the raw score over the first fold's training
+        patients: near zero where the style has collapsed), ``match`` (lowest correlation with its
+        partners in other folds), and one column a fold with its number there.
     scores : DataFrame (patients, prototypes)
         Out-of-fold scores in standard deviations of the fold's training patients.
     folds : Series
@@ -80,11 +85,15 @@ def match(reference: FoldScores, other: FoldScores) -> tuple[np.ndarray, np.ndar
     partner : int64 (K,)
         ``other``'s number of each prototype of ``reference``.
     correlation : float64 (K,)
-        Over the patients that both folds train on; 0 where there are fewer than `MIN_COMMON`.
+        Over the patients that both folds train on; where these are fewer than `MIN_COMMON` (two folds
+        share none), over all patients of both, no outcome being looked at; 0 where there are too few.
     """
     a, b = reference.by_patient("train"), other.by_patient("train")
     common = a.index.intersection(b.index)
     k = a.shape[1]
+    if len(common) < MIN_COMMON:
+        a, b = reference.of_everyone(), other.of_everyone()
+        common = a.index.intersection(b.index)
     if len(common) < MIN_COMMON:
         return np.arange(k), np.zeros(k)
     r = _standard(a.loc[common].to_numpy(float)).T @ _standard(b.loc[common].to_numpy(float)) / len(common)
@@ -135,6 +144,7 @@ def choose(folds: list[FoldScores], number: int, redundant: float) -> Prototypes
             "prototype": [f"P{i + 1:02d}" for i in range(len(chosen))],
             "use": won[chosen] / n_slides,
             "membership": membership[chosen] / n_slides,
+            "spread": reference.by_patient("train").std(ddof=0).to_numpy()[chosen],
             "match": quality[chosen],
             **{fold: partner[chosen] for fold, partner in partners.items()},
         }

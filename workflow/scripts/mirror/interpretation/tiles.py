@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..io.errors import InputError
 from ..io.features import FeatureFile
 from ..model.mirror import Mirror
 from ..training.bags import BagSource
@@ -37,6 +38,21 @@ def file_rows(bags: BagSource, slide: str) -> np.ndarray:
         return np.arange(file.n)
     sharp = file.in_focus(bags.min_focus)
     return sharp if len(sharp) else np.arange(file.n)
+
+
+def places(file: FeatureFile, rows: np.ndarray) -> tuple[np.ndarray | None, float]:
+    """Top left corners of some tiles and their side, level-0 pixels; None where the features came without."""
+    try:
+        coords = file.coords
+    except InputError:
+        return None, float("nan")
+    side = file.coord_attrs.get("patch_size_level0")
+    if side is None:  # TRIDENT and CLAM name it; otherwise the grid's own step
+        steps = (
+            np.diff(np.unique(coords[:, 0])) if len(np.unique(coords[:, 0])) > 1 else np.diff(np.unique(coords[:, 1]))
+        )
+        side = steps.min() if len(steps) else 256
+    return coords[rows], float(side)
 
 
 @dataclass
@@ -95,11 +111,12 @@ def scan_fold(
             scores = every[:, chosen]
             rows = file_rows(bags, slide)[index]
             file = FeatureFile(bags.path(slide))
-            coords = file.coords[rows]
-            size = float(file.coord_attrs["patch_size_level0"])
+            coords, size = places(file, rows)
             total += scores.sum(0, dtype=np.float64)
             square += (scores.astype(np.float64) ** 2).sum(0)
             count += len(scores)
+            if coords is None:  # features that came without coordinates count, but cannot be shown
+                continue
             for c in range(len(chosen)):
                 for i in np.argsort(-scores[:, c], kind="stable")[:keep]:
                     found.append((c, slide, patient, int(coords[i, 0]), int(coords[i, 1]), size, float(scores[i, c])))
