@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.config.pretrain import PretrainSettings
+from mirror.config.resolve import merge, preset_changes
 from mirror.io.errors import InputError
 from mirror.model.draws import Draws, mask_from_noise
 from mirror.model.losses import cluster_loss, compute_losses, info_nce, orthogonality_loss, retention_loss, style_loss
@@ -19,7 +20,7 @@ from mirror.model.ppeg import PPEG, pad_to_square, square_side
 from mirror.model.style import Style
 from mirror.model.survival_loss import nll_survival, risk
 from mirror.model.targets import Moments, bag_statistics, summarize
-from mirror.model.variants import merge, preset_changes, read_presets, variant_settings
+from mirror.model.variants import read_presets, variant_settings
 
 PRESETS = read_presets(Path(__file__).resolve().parents[3] / "config" / "variants.yaml")
 SIZES = {"embed_dim": 24, "tokens": 20, "prototypes": 9, "style_dim": 4, "style_hidden": (12, 6)}
@@ -302,7 +303,7 @@ def test_variants_are_laid_over_the_shared_settings():
 
 
 def test_wrong_variants_are_named():
-    with pytest.raises(InputError, match="no preset is called 'mirrr'"):
+    with pytest.raises(InputError, match="no preset is called `mirrr`"):
         variant_settings("mirrr", {}, BASE, PRESETS)
     with pytest.raises(InputError, match=r"variant mirror: retention\.target"):
         variant_settings("mirror", {"retention": {"target": "nothing"}}, BASE, PRESETS)

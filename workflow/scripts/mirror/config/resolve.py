@@ -113,6 +113,27 @@ def merge(base: dict, change: dict) -> dict:
     return out
 
 
+def preset_changes(name: str, presets: dict[str, dict], seen: tuple[str, ...] = ()) -> dict:
+    """The changes of a preset, laid over those of the preset that it starts from.
+
+    Raises
+    ------
+    InputError
+        An unknown preset (the nearest is named), or presets that start from each other.
+    """
+    if name in seen:
+        raise InputError(f"presets start from each other: {' -> '.join((*seen, name))}")
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1, cutoff=0.0)
+        remedy = (
+            f"did you mean `{near[0]}`? Presets: {', '.join(presets)}; or name one with `preset:`" if near else None
+        )
+        raise InputError(f"no preset is called `{name}`", remedy=remedy)
+    own = {key: value for key, value in (presets[name] or {}).items() if key not in ("title", "description")}
+    base = own.pop("preset", None)
+    return merge(preset_changes(base, presets, (*seen, name)), own) if base else own
+
+
 def resolve_variants(config: dict, presets: dict[str, dict], schema: dict, source: str = "config") -> dict[str, dict]:
     """Complete settings of every variant: shared settings, then its preset, then its own changes.
 
@@ -126,24 +147,13 @@ def resolve_variants(config: dict, presets: dict[str, dict], schema: dict, sourc
         The configuration's schema; variants take its ``PretrainSettings``.
     """
     node = {**schema["$defs"]["PretrainSettings"], "$defs": schema["$defs"]}
-
-    def partial(name: str, wanted_by: str, seen: tuple[str, ...] = ()) -> dict:
-        """A preset with those that it starts from."""
-        if name not in presets or name in seen:
-            near = difflib.get_close_matches(name, presets, n=1, cutoff=0.0)
-            raise InputError(
-                f"variant `{wanted_by}` has no preset `{name}`",
-                file=source,
-                remedy=f"did you mean `{near[0]}`? Presets: {', '.join(presets)}; or name one with `preset:`",
-            )
-        own = {k: v for k, v in (presets[name] or {}).items() if k not in ("title", "description")}
-        base = own.pop("preset", None)
-        return merge(partial(base, wanted_by, (*seen, name)), own) if base else own
-
     out = {}
     for name, changes in config["variants"].items():
         changes = dict(changes or {})
-        preset = partial(changes.pop("preset", name), name)
+        try:
+            preset = preset_changes(changes.pop("preset", name), presets)
+        except InputError as error:
+            raise InputError(f"variant `{name}`: {error.problem}", file=source, remedy=error.remedy) from None
         merged = merge(merge(config["pretrain"], preset), changes)
         out[name] = resolve(merged, node, f"{source}: variants.{name}")
     return out

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ..config.pretrain import PretrainSettings
+from ..config.resolve import load_yaml, merge, preset_changes
 from ..io.errors import InputError
 
 Changes = dict[str, Any]
@@ -22,39 +22,10 @@ def read_presets(path: str | Path) -> dict[str, Changes]:
     InputError
         A missing file, or one that is no table of tables.
     """
-    try:
-        table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"the presets cannot be read: {error}", file=path) from None
+    table = load_yaml(path)
     if not isinstance(table, dict) or not all(isinstance(v, dict) for v in table.values()):
         raise InputError("presets are a mapping of names to settings", file=path)
     return table
-
-
-def merge(base: Changes, changes: Changes) -> Changes:
-    """``base`` with ``changes`` laid over it, groups merged key by key; neither is modified."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
-def preset_changes(name: str, presets: dict[str, Changes], seen: tuple[str, ...] = ()) -> Changes:
-    """The changes of a preset, with those of the preset it starts from.
-
-    Raises
-    ------
-    InputError
-        An unknown preset, or presets that start from each other.
-    """
-    if name not in presets:
-        raise InputError(f"no preset is called {name!r}", remedy=f"choose one of {', '.join(sorted(presets))}")
-    if name in seen:
-        raise InputError(f"presets start from each other: {' -> '.join((*seen, name))}")
-    own = {key: value for key, value in presets[name].items() if key != "preset"}
-    parent = presets[name].get("preset")
-    return merge(preset_changes(parent, presets, (*seen, name)), own) if parent else own
 
 
 def variant_settings(
