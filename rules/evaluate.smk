@@ -112,6 +112,48 @@ rule evaluate_baseline:
         "../workflow/scripts/evaluate_baseline.py"
 
 
+# The whole model trained on, from its checkpoint, on each fold's training patients.
+rule evaluate_finetune:
+    input:
+        checkpoints=lambda w: [
+            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.safetensors"
+            for f in PLAN.folds(w.scheme)
+        ],
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
+        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        transforms=lambda w: [
+            f"{RESULTS}/rna/{w.cohort}/{w.scheme}/transform_{f}.npz"
+            for f in PLAN.folds(w.scheme)
+        ],
+        features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
+    output:
+        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{variant}}_finetune.parquet",
+    log:
+        f"{RESULTS}/logs/evaluate_finetune/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_finetune/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: PLAN.train_threads
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 720 * attempt,
+        gpu=gpus(1),
+    params:
+        settings=PROBE_SETTINGS,
+        names=lambda w: {**w_names(w), "method": f"{w.variant}_finetune"},
+        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        seed=SEED,
+        code=code("evaluate_finetune"),
+    message:
+        "Fine-tuning {wildcards.variant}: {wildcards.task} of {wildcards.cohort} ({wildcards.scheme})"
+    script:
+        "../workflow/scripts/evaluate_finetune.py"
+
+
 # What the truth itself reaches; for simulated cohorts only, since no other has one.
 rule evaluate_ceiling:
     input:

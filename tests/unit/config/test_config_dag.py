@@ -74,6 +74,9 @@ def test_methods_follow_the_data(root, tmp_path):
     p = plan(root)
     found = {m for m, _ in p.methods("A", "survival")}
     assert "mirror" in found and "rna_cox" in found and "rna_logistic" not in found
+    assert not [m for m in found if m.endswith("_finetune")]
+    p = plan(root, evaluation={"protocols": ["finetune"]})
+    assert "mirror_finetune" in {m for m, _ in p.methods("A", "survival")}
 
 
 def test_unknown_encoder_names_the_nearest(root):

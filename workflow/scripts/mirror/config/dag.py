@@ -331,6 +331,8 @@ class Plan:
         encoders = self.encoders_of(name)
         if self.trains(name):
             out += [(variant, e) for e in encoders for variant in self.variants]
+            if "finetune" in self.config["evaluation"]["protocols"]:
+                out += [(f"{variant}_finetune", e) for e in encoders for variant in self.variants]
         for baseline in self.baselines:
             modality, tasks = BASELINES[baseline]
             if task not in tasks:
