@@ -171,7 +171,7 @@ def recovered(x: np.ndarray, factors: np.ndarray, groups: np.ndarray | None = No
         fold_of[test] = i
     splits = [(np.flatnonzero(fold_of[number] != i), np.flatnonzero(fold_of[number] == i)) for i in range(folds)]
     guess = cross_val_predict(RidgeCV(PENALTIES, alpha_per_target=True), z, factors, cv=splits)
-    residual = ((factors - guess) ** 2).sum(0)
+    residual = ((factors - guess.reshape(factors.shape)) ** 2).sum(0)
     return float((1 - residual / ((factors - factors.mean(0)) ** 2).sum(0)).mean())
 
 
