@@ -97,8 +97,9 @@ class NystromCPU(torch.autograd.Function):
         kept = any(ctx.needs_input_grad)
         mixed = qkv.new_empty((batch, heads, landmarks, width) if kept else (0,))
         inner = torch.empty_like(mixed)
-        values = qkv.new_empty((batch, heads, landmarks) if kept else (0,))
-        vectors = torch.empty_like(core if kept else values)
+        values = qkv.new_empty((batch, heads, landmarks) if kept else (0,), dtype=torch.float64)
+        vectors = torch.empty_like(core if kept else mixed)
+        images = torch.empty_like(vectors)
 
         def one_head(at: tuple[int, int]) -> None:
             b, h = at
@@ -109,11 +110,12 @@ class NystromCPU(torch.autograd.Function):
             left = torch.softmax(q @ (k_l[at] * scale).T, -1)
             out[b, :, h * width : (h + 1) * width] += left @ t
             if kept:
-                mixed[at], inner[at], values[at], vectors[at] = y, t, spectrum.values, spectrum.vectors
+                mixed[at], inner[at] = y, t
+                values[at], vectors[at], images[at] = spectrum.values, spectrum.vectors, spectrum.images
 
         for_each(one_head, product(range(batch), range(heads)))
         if kept:
-            ctx.save_for_backward(qkv, kernel, means, core, mixed, inner, values, vectors)
+            ctx.save_for_backward(qkv, kernel, means, core, mixed, inner, values, vectors, images)
             ctx.heads, ctx.segments, ctx.scaling = heads, segments, scaling
         return out
 
@@ -121,7 +123,7 @@ class NystromCPU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Gradients of ``qkv`` and ``kernel``."""
-        qkv, kernel, means, core, mixed, inner, values, vectors = ctx.saved_tensors
+        qkv, kernel, means, core, mixed, inner, values, vectors, images = ctx.saved_tensors
         heads, segments = ctx.heads, ctx.segments
         parts = qkv.unflatten(-1, (3, heads, -1))
         d = parts.shape[-1]
@@ -152,7 +154,7 @@ class NystromCPU(torch.autograd.Function):
             grad_means[b, :, 1, h] += (grad_left.T @ q) * scale
             del left, grad_left
             # t = Z y
-            spectrum = Spectrum(core[at], scales[at], values[at], vectors[at])
+            spectrum = Spectrum(scales[at], values[at], vectors[at], images[at])
             grad_y, grad_core[at], grad_scale[at] = spectrum.backward(y, grad_t)
             # y = right v. Of the softmax over padding and tokens only the tokens' part is kept: the
             # padded values are zero, so that the sum over all entries is the one over these.

@@ -48,34 +48,38 @@ def divided_differences(w: Tensor, q: Tensor, dq: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigendecomposition of X X'/c for one matrix X.
+    """Eigendecomposition of W = X X'/c for one matrix X.
 
     Attributes
     ----------
-    x : Tensor (m, m)
     scale : Tensor ()
-    values : Tensor (m,)
-    vectors : Tensor (m, m)
+    values : Tensor float64 (m,)
+    vectors, images : Tensor (m, m)
+        U and X'U. The columns of X'U are as small as the singular values, which tames the large
+        Q(w) that they meet; X'(U Q(w)) would lose that in rounding.
     """
 
-    x: Tensor
     scale: Tensor
     values: Tensor
     vectors: Tensor
+    images: Tensor
 
     @classmethod
     def of(cls, x: Tensor, scale: Tensor) -> Spectrum:
-        """Decompose. Where x is not finite nothing is, so that a guard on the loss sees it."""
-        symmetric = x @ x.T / scale
+        """Decompose. Where x (m, m) is not finite nothing is, so that a guard on the loss sees it."""
+        # Q is steep at zero (slope -7e5): in single precision W's rounding would show.
+        double = x.double()
+        symmetric = double @ double.T / scale.double()
         if not torch.isfinite(symmetric).all():
-            return cls(x, scale, torch.full_like(symmetric[0], torch.nan), torch.full_like(symmetric, torch.nan))
-        return cls(x, scale, *torch.linalg.eigh(symmetric))
+            nothing = torch.full_like(x, torch.nan)
+            return cls(scale, nothing[0].double(), nothing, nothing)
+        values, vectors = torch.linalg.eigh(symmetric)
+        return cls(scale, values, vectors.to(x.dtype), (double.T @ vectors).to(x.dtype))
 
     def apply(self, y: Tensor) -> Tensor:
         """Z y for y (m, d)."""
         q, _ = iteration_polynomial(self.values)
-        inner = q.to(y.dtype)[:, None] * (self.vectors.T @ y)
-        return self.x.T @ (self.vectors @ inner) / self.scale
+        return self.images @ ((q / self.scale).to(y.dtype)[:, None] * (self.vectors.T @ y))
 
     def backward(self, y: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of ``apply``.
@@ -95,13 +99,12 @@ class Spectrum:
         q, dq = iteration_polynomial(self.values)
         f = divided_differences(self.values, q, dq).to(y.dtype)
         q = q.to(y.dtype)[:, None]
-        a = self.vectors.T @ (self.x @ grad / self.scale)
+        a = self.images.T @ grad / self.scale
         b = self.vectors.T @ y
         grad_y = self.vectors @ (q * a)
-        s = self.vectors @ (q * b)
         outer = a @ b.T
-        symmetric = self.vectors @ (f * (outer + outer.T)) @ self.vectors.T
-        grad_x = (s @ grad.T + symmetric @ self.x) / self.scale
+        inner = (q * b) @ grad.T + (f * (outer + outer.T)) @ self.images.T
+        grad_x = self.vectors @ inner / self.scale
         # <Z y, grad> + <dW, W>, each with its own power of the scale.
-        along = ((q * b) * a).sum() + (f.diagonal() * outer.diagonal() * self.values).sum()
+        along = ((q * b) * a).sum() + (f.diagonal() * outer.diagonal() * self.values.to(f.dtype)).sum()
         return grad_y, grad_x, -along / self.scale
