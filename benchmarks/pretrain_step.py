@@ -93,12 +93,12 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
     seconds, processor = [], []
     for step in range(options.warmup + options.steps):
         start, start_processor = time.perf_counter(), time.process_time()
+        optimizer.zero_grad(set_to_none=True)
         model.before_step()
         with torch.autocast(options.device, torch.bfloat16, enabled=cuda):
             output = model(bags, rna, draws)
         loss = compute_losses(output, settings)["total"]
         del output
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         model.after_step()

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from .head_pool import for_each
 from .nystrom import PinvScaling, front_padding
 from .spectral_pinv import Spectrum
-from .value_convolution import channel_kernels, value_convolution, value_convolution_backward
+from .value_convolution import convolve, convolve_backward
 
 
 class Segments:
@@ -93,7 +93,7 @@ class NystromCPU(torch.autograd.Function):
         q_l, k_l = means[:, :, 0].transpose(1, 2), means[:, :, 1].transpose(1, 2)
         core = torch.softmax(q_l @ k_l.transpose(-1, -2), -1)
         scales, _ = _scales(core, scaling)
-        out = value_convolution(parts[:, :, 2].flatten(2), kernel).contiguous()
+        out = convolve(parts[:, :, 2].flatten(2), kernel).contiguous()
         kept = any(ctx.needs_input_grad)
         mixed = qkv.new_empty((batch, heads, landmarks, width) if kept else (0,))
         inner = torch.empty_like(mixed)
@@ -128,9 +128,7 @@ class NystromCPU(torch.autograd.Function):
         parts = qkv.unflatten(-1, (3, heads, -1))
         d = parts.shape[-1]
         scale, padding = d**-0.5, segments.padding
-        kernels = channel_kernels(kernel, heads * d)
-        grad_image, grad_kernels = value_convolution_backward(grad, parts[:, :, 2].flatten(2), kernels)
-        grad_kernel = grad_kernels.unflatten(0, (heads, -1)).sum(1)
+        grad_image, grad_kernel = convolve_backward(grad, parts[:, :, 2].flatten(2), kernel)
         out = torch.empty_like(qkv)
         into = out.unflatten(-1, (3, heads, -1))
         into[:, :, 2] = grad_image.unflatten(-1, (heads, -1))
