@@ -62,13 +62,19 @@ SMALL = {
     "train": {"epochs": 20, "batch_size": 16, "lr": 5e-4},
 }
 NO_STYLE = {"style_weight": 0.0, "cluster_weight": 0.0}
+CLIP = {"alignment": {"normalize": "clip"}}
+MASK = {"slide_input_mask": 0.75, "rna_input_mask": 0.75}  # as in mirror_plus, for alignment alone
 # name: (preset, changes). What starts from mirror_plus removes or replaces one of its ingredients.
 VARIANTS: dict[str, tuple[str, dict]] = {
     "untrained": ("align", {}),
     "align": ("align", {}),
     "mirror": ("mirror", {}),
     "mirror_plus": ("mirror_plus", {}),
-    "align_clip": ("align", {"alignment": {"normalize": "clip"}}),
+    "align_clip": ("align", CLIP),
+    "align_masked": ("align", CLIP | {"retention": MASK}),
+    "plus_without_mask": ("mirror_plus", {"retention": dict.fromkeys(MASK, 0.0)}),
+    "plus_light": ("mirror_plus", {"retention": {"slide_weight": 0.5, "rna_weight": 0.5}}),
+    "plus_mlp": ("mirror_plus", {"retention": {"decoder": "mlp"}}),
     "plus_slide_only": ("mirror_plus", {"retention": {"rna_weight": 0.0}}),
     "plus_rna_only": ("mirror_plus", {"retention": {"slide_weight": 0.0}}),
     "plus_without_style": ("mirror_plus", {"style": NO_STYLE}),
@@ -79,8 +85,8 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     "mirror_nystrom": ("mirror", {"model": {"attention": "nystrom"}}),
 }
 DEFAULT = [name for name in VARIANTS if name != "mirror_nystrom"]
-QUICK = ["untrained", "align", "mirror", "mirror_plus", "align_clip", "plus_without_style", "plus_retention_alone"]
-PROBED = ("align", "align_clip", "mirror", "mirror_plus")
+QUICK = ["untrained", "align", "mirror", "mirror_plus", "align_masked", "plus_without_mask", "plus_without_style"]
+PROBED = ("align", "align_masked", "mirror", "mirror_plus")
 OUTCOMES = ("shared", "own", "all")
 INPUT, INPUT_MEAN = "input", "input_mean"
 
