@@ -293,7 +293,7 @@ def test_a_clock_that_jumps(copy: Run, whole: Run) -> None:
 @pytest.mark.fault(
     stage="features",
     fault="corrupt HDF5 files left by an earlier crash: tiles cut, features cut, a feature file of garbage",
-    sees="nothing: they are made anew",
+    sees="one line that names the file; with --forcerun tile_slides the broken files are made anew",
     survives="the whole slides beside them, untouched",
 )
 def test_corrupt_hdf5_from_an_earlier_crash(copy: Run, whole: Run) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PART = ".part"
+_UMASK = os.umask(0)  # the only way to read it is to set it; done once, while there is one thread
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -42,6 +44,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield part
         with open(part, "rb+") as handle:
             os.fsync(handle.fileno())
+        # Some writers (safetensors) make files that only their owner can read; a lab shares its results.
+        os.chmod(part, 0o666 & ~_UMASK)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
