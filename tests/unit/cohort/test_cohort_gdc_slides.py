@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+
 from mirror.io.errors import InputError
 from mirror.io.gdc_slides import slide_table
 

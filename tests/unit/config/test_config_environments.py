@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from mirror.config.codehash import imported_files
 
 ROOT = Path(__file__).resolve().parents[3]
