@@ -55,22 +55,22 @@ def load(args: argparse.Namespace):
 def ours(args: argparse.Namespace) -> dict[str, float]:
     """Read every tile into a normalised tensor; the encoder only adds up pixels."""
     tiling = tile(args) if args.tile else {}
-    import numpy as np
     import torch
 
     from mirror.slides.iterate import iterate_tiles
-    from mirror.slides.taps import normalise
 
     torch.set_num_threads(1)
     coords, size = load(args)
-    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
-    scale, shift = 1 / (255 * std), -mean / std
-    ready = np.zeros((args.batch, args.out_px, args.out_px, 3), np.float32)  # one input buffer, as an encoder has
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    scale = (1 / (255 * std)).repeat(args.out_px)
+    shift = (-mean / std).repeat(args.out_px)
+    ready = torch.zeros(64 * args.out_px, args.out_px * 3)  # one input buffer for every batch, as an encoder has
     start = time.perf_counter()
     count, total = 0, 0.0
-    tiles = iterate_tiles(args.slide, coords, size, args.out_px, workers=args.workers, batch=args.batch)
-    for indices, pixels in tiles:
-        tensor = torch.from_numpy(normalise(pixels, scale, shift, ready)).permute(0, 3, 1, 2)  # channels-last NCHW
+    for indices, pixels in iterate_tiles(args.slide, coords, size, args.out_px, workers=args.workers):
+        rows = ready[: len(indices) * args.out_px].copy_(torch.from_numpy(pixels).view(-1, args.out_px * 3))
+        torch.addcmul(shift, rows, scale, out=rows)
+        tensor = rows.view(len(indices), args.out_px, args.out_px, 3).permute(0, 3, 1, 2)  # channels-last NCHW
         total += float(tensor[:, :, ::16, ::16].mean())
         count += len(indices)
     seconds = time.perf_counter() - start
@@ -135,7 +135,7 @@ PARTS = {"ours": ours, "turbo": turbo, "plain": plain}
 def run(args: argparse.Namespace, part: str, workers: int = 1, tile_first: bool = False) -> dict[str, float]:
     """Run one measurement in a process of its own."""
     command = [sys.executable, __file__, args.slide, "--part", part, "--workers", str(workers)]
-    command += ["--folder", args.folder, "--out-px", str(args.out_px), "--batch", str(args.batch)]
+    command += ["--folder", args.folder, "--out-px", str(args.out_px)]
     command += ["--tile"] * tile_first + (["--mpp", str(args.mpp)] if args.mpp else [])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -152,7 +152,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median is taken (default 3)")
     parser.add_argument("--out-px", type=int, default=224, help="side of the tensors (default 224)")
     parser.add_argument("--mpp", type=float, help="micrometres a pixel, where the slide does not say")
-    parser.add_argument("--batch", type=int, default=32, help="tiles a tensor (default 32, as the encoder's on a CPU)")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=2, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

@@ -24,7 +24,6 @@ from .reader import WHITE, OpenSlideSlide
 log = logging.getLogger("mirror")
 VENDORS = {"aperio", "generic-tiff"}  # whose levels are plain grids of tiles without gaps or overlap
 REDUCTIONS = (1, 2, 4, 8)
-GAP_BYTES = 4096  # tiles this near in the file are read at once
 SAME_WITHIN = 2  # grey levels by which a tile may differ from OpenSlide's at full size
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 ADOBE_YCC = ADOBE_RGB[:-1] + b"\x01"
@@ -113,34 +112,8 @@ class JpegSlide(OpenSlideSlide):
         jpeg = self._levels[self.virtual[level][0]]
         return self._raw(jpeg, row * jpeg.columns + column)
 
-    def compressed_run(self, level: int, numbers: list[int]) -> list[bytes | memoryview]:
-        """Read JPEG tiles (ascending, row * columns + column), those that lie together in the file at once."""
-        jpeg = self._levels[self.virtual[level][0]]
-        starts, counts = jpeg.offsets[numbers].tolist(), jpeg.counts[numbers].tolist()
-        found: list[bytes | memoryview] = []
-        first = 0
-        for k in range(1, len(numbers) + 1):
-            if k < len(numbers) and 0 <= starts[k] - starts[k - 1] - counts[k - 1] <= GAP_BYTES:
-                continue
-            begin = starts[first]
-            data = memoryview(os.pread(self._file, starts[k - 1] + counts[k - 1] - begin, begin))
-            for start, count in zip(starts[first:k], counts[first:k], strict=True):
-                piece = data[start - begin : start - begin + count]
-                found.append(jpeg.prefix + piece[2:] if jpeg.prefix else piece)
-            first = k
-        return found
-
-    def decode(
-        self,
-        level: int,
-        column: int,
-        row: int,
-        buffer: np.ndarray | None = None,
-        raw: bytes | memoryview | None = None,
-    ) -> np.ndarray:
+    def decode(self, level: int, column: int, row: int, buffer: np.ndarray | None = None) -> np.ndarray:
         """Decode one JPEG tile of a virtual level, into ``buffer`` (contiguous) where one is given.
-
-        ``raw`` is what `compressed_run` read; without it the tile is read here.
 
         Returns
         -------
@@ -157,7 +130,7 @@ class JpegSlide(OpenSlideSlide):
         width, height = jpeg.tile[0] // reduction, jpeg.tile[1] // reduction
         out = np.empty((height, width, 3), np.uint8) if buffer is None else buffer
         try:
-            raw = raw or self._raw(jpeg, row * jpeg.columns + column)
+            raw = self._raw(jpeg, row * jpeg.columns + column)
             pixels = simplejpeg.decode_jpeg(raw, "RGB", False, False, height, width, 1, out)
         except ValueError:
             pixels = None

@@ -236,10 +236,10 @@ def _direct(
     whole = not exact and takes(side, out_px) and bool((starts == np.floor(starts)).all())
 
     def decode(keys: list[int]) -> None:
-        numbers = [key % (rows * columns) for key in keys]
-        for key, number, raw in zip(keys, numbers, slide.compressed_run(level, numbers), strict=True):
-            at, (row, column) = free.pop(), divmod(number, columns)
-            slide.decode(level, column, row, decoded[at], raw)
+        for key in keys:
+            row, column = divmod(key, columns)
+            at = free.pop()
+            slide.decode(level, column, row % rows, decoded[at])
             place[key] = at
 
     def places(strip: int, row: int, column: int, down: int, across: int) -> np.ndarray:
