@@ -113,7 +113,7 @@ class JpegSlide(OpenSlideSlide):
         return self._raw(jpeg, row * jpeg.columns + column)
 
     def decode(self, level: int, column: int, row: int, buffer: np.ndarray | None = None) -> np.ndarray:
-        """Decode one JPEG tile of a virtual level, into ``buffer`` (contiguous) where one is given.
+        """Decode one JPEG tile of a virtual level, into ``buffer`` where one is given.
 
         Returns
         -------
@@ -128,22 +128,21 @@ class JpegSlide(OpenSlideSlide):
         i, reduction = self.virtual[level]
         jpeg = self._levels[i]
         width, height = jpeg.tile[0] // reduction, jpeg.tile[1] // reduction
-        out = np.empty((height, width, 3), np.uint8) if buffer is None else buffer
         try:
-            raw = self._raw(jpeg, row * jpeg.columns + column)
-            pixels = simplejpeg.decode_jpeg(raw, "RGB", False, False, height, width, 1, out)
+            pixels = simplejpeg.decode_jpeg(
+                self._raw(jpeg, row * jpeg.columns + column), "RGB", False, False, height, width
+            )
         except ValueError:
             pixels = None
         if pixels is None or pixels.shape != (height, width, 3):
-            out[:] = self._by_openslide(i, reduction, column, row)
-            return out
+            return self._by_openslide(i, reduction, column, row)
         inside_x = -(-(jpeg.width - column * jpeg.tile[0]) // reduction)
         inside_y = -(-(jpeg.height - row * jpeg.tile[1]) // reduction)
         if inside_x < width:
-            out[:, inside_x:] = WHITE
+            pixels[:, inside_x:] = WHITE
         if inside_y < height:
-            out[inside_y:] = WHITE
-        return out
+            pixels[inside_y:] = WHITE
+        return pixels
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         tile_w, tile_h, columns, rows = self.layout(level)

@@ -17,11 +17,10 @@ import numpy as np
 from .fast_jpeg import JpegSlide, put
 from .reader import WHITE, Slide, open_slide
 from .resample import resample
-from .taps import Cutter, takes
 
 AHEAD = 2  # batches in the making while the caller works on one
 CACHE_BYTES = 96 << 20  # decoded JPEG tiles kept for neighbouring grid tiles
-DECODE_CHUNK, TILE_CHUNK = 16, 8  # JPEG tiles, grid tiles a task
+DECODE_CHUNK, TILE_CHUNK = 8, 4  # JPEG tiles, grid tiles a task
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -178,11 +177,6 @@ class _Plan:
     new: list[np.ndarray]
     done: list[np.ndarray]
 
-    def most_held(self) -> int:
-        """Decoded tiles held at most, ``AHEAD`` batches being in the making beside the one handed out."""
-        made, dropped = np.cumsum([len(k) for k in self.new]), np.cumsum([len(k) for k in self.done])
-        return int(max(made[b] - (dropped[b - AHEAD - 1] if b > AHEAD else 0) for b in range(len(made))))
-
     @classmethod
     def of(cls, slide: JpegSlide, level: int, coords: np.ndarray, size: float, batch: int) -> _Plan:
         """Plan the reading of ``coords``."""
@@ -219,67 +213,46 @@ def _direct(
     slide: JpegSlide, level: int, plan: _Plan, coords: np.ndarray, size: float, out_px: int, workers: int
 ) -> Iterator[Batch]:
     """Decode each JPEG tile once, then cut grid tiles out of them."""
-    if not len(coords):
-        return
     tile_w, tile_h, columns, rows = slide.layout(level)
     scale, exact = slide.downsamples[level], not slide.reduced(level)
-    # decoded tiles; the first is white and stands for whatever lies beyond the slide
-    decoded = np.empty((plan.most_held() + 1, tile_h, tile_w, 3), np.uint8)
-    decoded[0] = WHITE
-    flat = decoded.reshape(len(decoded), tile_h, tile_w * 3)
-    free = list(range(len(decoded) - 1, 0, -1))
-    place = np.zeros((int(plan.strips.max()) + 1) * rows * columns + 1, np.int64)  # of each key in `decoded`
-    buffers = _Buffers((max(map(len, plan.batches)), out_px, out_px, 3))
-    local = threading.local()
-    side = size / scale
-    starts = coords / scale
-    whole = not exact and takes(side, out_px) and bool((starts == np.floor(starts)).all())
+    cache: dict[int, np.ndarray] = {}
+    spare: list[np.ndarray] = []  # decoded tiles no longer needed, to decode into
+    buffers = _Buffers((max(map(len, plan.batches), default=0), out_px, out_px, 3))
+    windows: dict[tuple[int, int, int], np.ndarray] = {}  # one for each thread and shape
 
     def decode(keys: list[int]) -> None:
         for key in keys:
             row, column = divmod(key, columns)
-            at = free.pop()
-            slide.decode(level, column, row % rows, decoded[at])
-            place[key] = at
-
-    def places(strip: int, row: int, column: int, down: int, across: int) -> np.ndarray:
-        """Where the tiles of a rectangle of the JPEG grid are."""
-        if row >= 0 and column >= 0 and row + down <= rows and column + across <= columns:
-            first = (strip * rows + row) * columns
-            return place[first : first + down * columns].reshape(down, columns)[:, column : column + across]
-        y, x = np.arange(row, row + down)[:, None], np.arange(column, column + across)
-        inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
-        return place[np.where(inside, (strip * rows + y) * columns + x, -1)]
-
-    def cut_whole(i: int, out: np.ndarray) -> None:
-        cutter = getattr(local, "cutter", None)
-        if cutter is None:
-            cutter = local.cutter = Cutter(int(side), out_px, tile_w)
-        (column, left), (row, top) = divmod(int(starts[i, 0]), tile_w), divmod(int(starts[i, 1]), tile_h)
-        down, across = -(-(top + cutter.side) // tile_h), -(-(left + cutter.side) // tile_w)
-        cutter.cut(flat, places(int(plan.strips[i]), row, column, down, across), left, top, out)
-
-    def cut_any(i: int, out: np.ndarray) -> None:
-        x, y = float(starts[i, 0]), float(starts[i, 1])
-        left, top = int((x + 1e-6) // 1), int((y + 1e-6) // 1)
-        right, bottom = int(-((-x - side + 1e-6) // 1)), int(-((-y - side + 1e-6) // 1))
-        window = getattr(local, "window", None)
-        if window is None or window.shape[:2] != (bottom - top, right - left):
-            window = local.window = np.empty((bottom - top, right - left, 3), np.uint8)
-        column, row = left // tile_w, top // tile_h
-        needed = places(int(plan.strips[i]), row, column, -(-bottom // tile_h) - row, -(-right // tile_w) - column)
-        for (dy, dx), at in np.ndenumerate(needed):
-            put(window, decoded[at], (column + dx) * tile_w - left, (row + dy) * tile_h - top)
-        resample(window, round(x - left, 6), round(y - top, 6), round(side, 6), round(side, 6), out, exact=exact)
+            try:
+                buffer = spare.pop()
+            except IndexError:
+                buffer = None
+            cache[key] = slide.decode(level, column, row % rows, buffer)
 
     def cut(wait: list[Future], part: list[int], out: np.ndarray) -> None:
         for job in wait:
             job.result()
         for k, i in enumerate(part):
-            (cut_whole if whole else cut_any)(i, out[k])
+            x, y, side = float(coords[i, 0]) / scale, float(coords[i, 1]) / scale, size / scale
+            left, top = int((x + 1e-6) // 1), int((y + 1e-6) // 1)
+            right, bottom = int(-((-x - side + 1e-6) // 1)), int(-((-y - side + 1e-6) // 1))
+            key = (threading.get_ident(), bottom - top, right - left)
+            window = windows.get(key)
+            if window is None:
+                window = windows[key] = np.empty((bottom - top, right - left, 3), np.uint8)
+            inside = left >= 0 and top >= 0 and right <= columns * tile_w and bottom <= rows * tile_h
+            if not inside:
+                window[:] = WHITE
+            base = int(plan.strips[i]) * rows
+            for row in range(max(0, top // tile_h), min(rows, -(-bottom // tile_h))):
+                for column in range(max(0, left // tile_w), min(columns, -(-right // tile_w))):
+                    piece = cache[(base + row) * columns + column]
+                    put(window, piece, column * tile_w - left, row * tile_h - top)
+            resample(window, round(x - left, 6), round(y - top, 6), round(side, 6), round(side, 6), out[k], exact=exact)
 
-    def forget(keys: np.ndarray) -> None:
-        free.extend(place[keys].tolist())
+    def forget(keys: list[int]) -> None:
+        for key in keys:
+            spare.append(cache.pop(key))
 
     def tasks() -> Iterator[_Made]:
         decoding: list[Future] = []
@@ -293,7 +266,7 @@ def _direct(
                 pool.submit(cut, decoding, part[i : i + TILE_CHUNK].tolist(), tiles[i : i + TILE_CHUNK])
                 for i in range(0, len(part), TILE_CHUNK)
             ]
-            yield _Made(part, tiles, jobs, partial(forget, done))
+            yield _Made(part, tiles, jobs, partial(forget, done.tolist()))
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         yield from _ahead(tasks())
