@@ -17,6 +17,7 @@ include: "rules/transcriptomics.smk"
 include: "rules/cohort.smk"
 include: "rules/pretrain.smk"
 include: "rules/evaluate.smk"
+include: "rules/report_list.smk"
 include: "rules/report.smk"
 
 

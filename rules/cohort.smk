@@ -1,28 +1,4 @@
 # Join the modalities, divide patients into folds, audit leaks.
-def clinical_file(wildcards):
-    cohort = PLAN.cohort(wildcards.cohort)
-    if cohort["simulate"]:
-        return f"{PLAN.simulated_folder(wildcards.cohort)}/clinical.tsv"
-    return cohort["clinical"]["path"]
-
-
-def clinical_source(wildcards):
-    cohort = PLAN.cohort(wildcards.cohort)
-    if cohort["simulate"]:
-        return {
-            "path": clinical_file(wildcards),
-            "format": "table",
-            "patient": "patient_id",
-            "label": "subtype",
-            "time": "os_days",
-            "event": "os_event",
-            "time_unit": "days",
-            "event_is": "1_event",
-            "site": "site",
-        }
-    return cohort["clinical"]
-
-
 rule read_clinical:
     input:
         clinical=clinical_file,

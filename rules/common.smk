@@ -64,3 +64,74 @@ def gpus(n):
 def w_names(w):
     """A job's place in the tables."""
     return {"cohort": w.cohort, "encoder": w.encoder, "scheme": w.scheme}
+
+
+def slide_source(wildcards):
+    """What must exist before a cohort's slides can be read."""
+    if PLAN.cohort(wildcards.cohort)["simulate"]:
+        return f"{RESULTS}/simulated/{wildcards.cohort}/samples.tsv"
+    return []
+
+
+def expression_file(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return f"{PLAN.simulated_folder(wildcards.cohort)}/counts.tsv"
+    return cohort["expression"]["path"]
+
+
+def expression_source(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return {
+            "path": expression_file(wildcards),
+            "format": "matrix",
+            "values": "counts",
+        }
+    return cohort["expression"]
+
+
+def wanted_patients(wildcards):
+    """The slide table, where only its patients' columns of a large matrix are needed."""
+    cohort = PLAN.cohort(wildcards.cohort)
+    return (
+        cohort["samples"] if cohort["samples"] and cohort["require"] == "both" else []
+    )
+
+
+def clinical_file(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return f"{PLAN.simulated_folder(wildcards.cohort)}/clinical.tsv"
+    return cohort["clinical"]["path"]
+
+
+def clinical_source(wildcards):
+    cohort = PLAN.cohort(wildcards.cohort)
+    if cohort["simulate"]:
+        return {
+            "path": clinical_file(wildcards),
+            "format": "table",
+            "patient": "patient_id",
+            "label": "subtype",
+            "time": "os_days",
+            "event": "os_event",
+            "time_unit": "days",
+            "event_is": "1_event",
+            "site": "site",
+        }
+    return cohort["clinical"]
+
+
+def predictions_at(task):
+    """Predictions of one place: its encoder's methods and those that read no patch features."""
+
+    def files(w):
+        here = (w.encoder, "none")
+        return [
+            f"{RESULTS}/predictions/{w.cohort}/{e}/{w.scheme}/{task}/{m}.parquet"
+            for m, e in PLAN.methods(w.cohort, task)
+            if e in here
+        ]
+
+    return files

@@ -1,12 +1,5 @@
 # Slides: tile -> embed, in shards. The per-slide files are not declared, so that a rerun keeps
 # what is whole; each shard declares the table of what became of its slides.
-def slide_source(wildcards):
-    """What must exist before a cohort's slides can be read."""
-    if PLAN.cohort(wildcards.cohort)["simulate"]:
-        return f"{RESULTS}/simulated/{wildcards.cohort}/samples.tsv"
-    return []
-
-
 rule tile_slides:
     input:
         ready=slide_source,
@@ -28,7 +21,7 @@ rule tile_slides:
     params:
         slides=lambda w: PLAN.shard(w.cohort, w.shard),
         settings=CONFIG["slides"],
-        folder=f"{RESULTS}/slides",
+        folder=lambda w: f"{RESULTS}/slides",
         code=code("tile_slides"),
     message:
         "Tiling slides of {wildcards.cohort}, shard {wildcards.shard}"
@@ -62,7 +55,7 @@ rule embed_tiles:
         slides=lambda w: PLAN.shard(w.cohort, w.shard),
         encoder_row=lambda w: PLAN.encoder_row(w.encoder),
         settings=CONFIG["embed"],
-        folder=f"{RESULTS}/slides",
+        folder=lambda w: f"{RESULTS}/slides",
         seed=SEED,
         code=code("embed_tiles"),
     message:
@@ -90,7 +83,7 @@ rule import_features:
     params:
         slides=lambda w: PLAN.shard(w.cohort, w.shard),
         source=lambda w: PLAN.feature_source(w.cohort, w.encoder),
-        folder=f"{RESULTS}/slides",
+        folder=lambda w: f"{RESULTS}/slides",
         code=code("import_features"),
     message:
         "Importing features of {wildcards.cohort} ({wildcards.encoder}), shard {wildcards.shard}"

@@ -1,30 +1,4 @@
 # Expression: read -> normalise -> select genes (per fold, on its training patients).
-def expression_file(wildcards):
-    cohort = PLAN.cohort(wildcards.cohort)
-    if cohort["simulate"]:
-        return f"{PLAN.simulated_folder(wildcards.cohort)}/counts.tsv"
-    return cohort["expression"]["path"]
-
-
-def expression_source(wildcards):
-    cohort = PLAN.cohort(wildcards.cohort)
-    if cohort["simulate"]:
-        return {
-            "path": expression_file(wildcards),
-            "format": "matrix",
-            "values": "counts",
-        }
-    return cohort["expression"]
-
-
-def wanted_patients(wildcards):
-    """The slide table, where only its patients' columns of a large matrix are needed."""
-    cohort = PLAN.cohort(wildcards.cohort)
-    return (
-        cohort["samples"] if cohort["samples"] and cohort["require"] == "both" else []
-    )
-
-
 FROM_FILES = PLAN.any_of(c for c in PLAN.cohorts if not PLAN.cohort(c)["joint"])
 POOLED = PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["joint"])
 

@@ -1,0 +1,165 @@
+# What the report shows, in order; the rules are in report.smk.
+VARIANTS = list(PLAN.variants)
+TITLES = {c: PLAN.cohort(c)["title"] or c for c in PLAN.cohorts}
+FIG = f"{RESULTS}/figures"
+TRAINED = [c for c in PLAN.cohorts if PLAN.trains(c)]
+# (cohort, encoder, scheme) of everything that is probed.
+PLACES = [
+    (c, e, s)
+    for c in PLAN.cohorts
+    for e in PLAN.encoders_of(c) or ["none"]
+    for s in CONFIG["splits"]
+]
+
+INTERPRETED = [v for v in CONFIG["interpretation"]["variants"] if v in PLAN.variants]
+INTERPRETATION = (
+    f"{RESULTS}/interpretation/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}"
+)
+
+
+def first_folds(scheme):
+    """The folds of the first repeat: each patient is tested in one of them."""
+    return [f for f in PLAN.folds(scheme) if f.startswith("r0f")]
+
+
+def gene_sets(w):
+    """The gene sets: the user's, else the planted modules of a simulated cohort, else none."""
+    if CONFIG["interpretation"]["gene_sets"]:
+        return CONFIG["interpretation"]["gene_sets"]
+    if PLAN.cohort(w.cohort)["simulate"]:
+        return f"{PLAN.simulated_folder(w.cohort)}/modules.gmt"
+    return []
+
+
+def own_predictions(task):
+    """Predictions of a variant itself, where the cohort has the task."""
+
+    def file(w):
+        if task not in PLAN.tasks(w.cohort):
+            return []
+        return f"{RESULTS}/predictions/{w.cohort}/{w.encoder}/{w.scheme}/{task}/{w.variant}.parquet"
+
+    return file
+
+
+def interpretation_figure(kind):
+    """A figure of the interpretation, listed in Snakemake's report."""
+    return report(
+        f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{kind}.png",
+        caption=caption(kind),
+        category="Interpretation",
+        labels={"cohort": "{cohort}", "variant": "{variant}", "figure": kind},
+    )
+
+
+def reported_figures():
+    """The table of figures reported elsewhere: the user's, else the one beside the Snakefile, else none."""
+    name = CONFIG["evaluation"]["reported"]
+    found = [p for p in (Path(name), BASE / name) if p.is_file()] if name else []
+    return str(found[0]) if found else []
+
+
+def figure_list():
+    """Every figure of the report in order: (section, path, title, caption)."""
+    out = []
+    schemes = list(CONFIG["splits"])
+    for s in schemes:
+        out.append(("Result", f"{FIG}/{s}/forest.png", f"All methods ({s})", "forest"))
+    for c in PLAN.cohorts:
+        out.append(
+            ("Cohort", f"{FIG}/{c}/flow.png", f"{TITLES[c]}: cohort flow", "flow")
+        )
+        if PLAN.tile_shards(c):
+            out.append(
+                ("Slides", f"{FIG}/{c}/slides.png", f"{TITLES[c]}: slides", "slides")
+            )
+        if PLAN.has_rna(c):
+            out += [
+                (
+                    "Expression",
+                    f"{FIG}/{c}/{s}/genes.png",
+                    f"{TITLES[c]}: gene selection ({s})",
+                    "genes",
+                )
+                for s in schemes
+            ]
+    for c, e, s in PLACES:
+        here, name = f"{FIG}/{c}/{e}/{s}", f"{TITLES[c]} ({e}, {s})"
+        if "subtyping" in PLAN.tasks(c):
+            out += [
+                ("Subtyping", f"{here}/subtyping_{k}.png", f"{name}: {t}", k)
+                for k, t in (
+                    ("roc", "ROC"),
+                    ("pr", "precision and recall"),
+                    ("confusion", "confusion"),
+                    ("calibration", "calibration"),
+                )
+            ]
+        if "survival" in PLAN.tasks(c):
+            out.append(
+                ("Survival", f"{here}/survival_km.png", f"{name}: Kaplan-Meier", "km")
+            )
+            out.append(
+                (
+                    "Survival",
+                    f"{here}/survival_auc.png",
+                    f"{name}: time-dependent AUC",
+                    "time_auc",
+                )
+            )
+        if c in TRAINED:
+            for v in VARIANTS:
+                out += [
+                    (
+                        "Embeddings",
+                        f"{here}/umap_{v}.png",
+                        f"{name}: UMAP, {v}",
+                        "umap",
+                    ),
+                    (
+                        "Embeddings",
+                        f"{here}/retrieval_{v}.png",
+                        f"{name}: retrieval, {v}",
+                        "retrieval",
+                    ),
+                    (
+                        "Pre-training",
+                        f"{here}/training_{v}.png",
+                        f"{name}: training, {v}",
+                        "training",
+                    ),
+                ]
+    for c, e, s in PLACES:
+        for v in INTERPRETED if c in TRAINED else []:
+            here, name = f"{FIG}/{c}/{e}/{s}/{v}", f"{TITLES[c]}, {v} ({e}, {s})"
+            out += [
+                ("Attention", f"{here}/heatmaps.png", f"{name}: heatmaps", "heatmaps"),
+                ("Prototypes", f"{here}/gallery.png", f"{name}: galleries", "gallery"),
+                (
+                    "Prototypes",
+                    f"{here}/associations.png",
+                    f"{name}: associations",
+                    "associations",
+                ),
+            ]
+            out += [
+                (
+                    "Attention",
+                    f"{here}/card_{i + 1}.png",
+                    f"{name}: card {i + 1}",
+                    "card",
+                )
+                for i in range(CONFIG["interpretation"]["cards"])
+            ]
+    if TRAINED:
+        out += [
+            ("Ablation", f"{FIG}/{s}/ablation.png", f"Variants ({s})", "ablation")
+            for s in schemes
+        ]
+    return out
+
+
+FIGURES = figure_list()
+FIGURES_AND_TABLES = [path for _, path, _, _ in FIGURES] + [
+    f"{RESULTS}/tables/index.json"
+]
