@@ -78,7 +78,7 @@ def test_an_unknown_encoder(config, root):
     stage="config", fault="an unknown variant preset", sees="the nearest preset, and all", survives="nothing has run"
 )
 def test_an_unknown_variant(config, root):
-    refused({**config, "variants": {"miror": {}}}, root, "no preset `miror`.*did you mean `mirror`")
+    refused({**config, "variants": {"miror": {}}}, root, "no preset is called `miror`.*did you mean `mirror`")
 
 
 @pytest.mark.fault(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -22,9 +23,9 @@ class Workflow:
     def command(self, *arguments: str) -> list[str]:
         """The command line."""
         return [
-            sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", str(self.root / "Snakefile"),
+            sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--snakefile", str(self.root / "Snakefile"),
             "--directory", str(self.folder), "--workflow-profile", str(self.root / "profiles" / "default"),
-            "--configfile", str(self.config), *arguments,
+            "--configfile", str(self.config),
         ]  # fmt: skip
 
     def start(self, *arguments: str, **options) -> subprocess.Popen:
@@ -57,7 +58,14 @@ class Workflow:
 
 @pytest.fixture(scope="session")
 def finished(root, tmp_path_factory) -> Workflow:
-    """A finished run of the tiny configuration."""
-    workflow = Workflow(root, tmp_path_factory.mktemp("tiny"))
-    workflow.run()
+    """A finished run of the tiny configuration; made once, also where several workers run the tests."""
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    workflow = Workflow(root, base / "tiny_run")
+    done = base / "tiny_run.done"
+    with FileLock(base / "tiny_run.lock"):
+        if not done.exists():
+            workflow.run()
+            done.touch()
     return workflow

@@ -66,6 +66,12 @@ def test_names_that_would_leave_the_folder_are_refused(schema):
             check_names(config)
 
 
+def test_the_order_of_keys_changes_nothing(schema):
+    config = small(seed=3, slides={"tile": {"mpp": 0.25, "size_px": 128}, "slides_per_job": 4})
+    turned = {k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in reversed(config.items())}
+    assert repr(resolve(config, schema)) == repr(resolve(turned, schema))
+
+
 def test_empty_and_contradicting_cohorts_are_refused(schema):
     for cohort, needle in (
         ({}, "is empty"),

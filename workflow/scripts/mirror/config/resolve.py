@@ -65,7 +65,8 @@ def _fill(value: Any, node: dict, root: dict, where: str, source: str) -> Any:
         for key, sub in known.items():
             if key not in out and "default" in sub:
                 out[key] = _fill(copy.deepcopy(sub["default"]), sub, root, key, source)
-        return out
+        # In the schema's order, so that moving a line of the file changes no parameter and reruns nothing.
+        return {key: out[key] for key in (*known, *(k for k in out if k not in known)) if key in out}
     if isinstance(value, list) and isinstance(node.get("items"), dict):
         return [_fill(item, node["items"], root, f"{where}[{i}]", source) for i, item in enumerate(value)]
     return value
