@@ -418,6 +418,7 @@ rule make_report:
             for name in [
                 "leaks",
                 *(f"leaks_{e}" for e in PLAN.encoders_of(c) if PLAN.trains(c)),
+                *(["audit_predictions"] if PLAN.predictions(c) else []),
             ]
         ],
         splits=[
