@@ -83,11 +83,11 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
     if settings["expression"]:
         adata, report = read_expression(ExpressionSource(**settings["expression"]))
         groups["expression"] = set(adata.obs_names)
+        kind, why = report["values"]["kind"], report["values"]["reason"]
         yield Finding(
             f"{cohort}: expression",
             "ok",
-            f"{adata.n_obs} patients x {adata.n_vars} genes; "
-            f"format {report.get('format')}, values {report.get('values')}",
+            f"{adata.n_obs} patients x {adata.n_vars} genes; format {report['format']}, values {kind} ({why})",
         )
         for text in report.get("warnings", []):
             yield Finding(f"{cohort}: expression", "warning", text)
