@@ -18,6 +18,7 @@ include: "rules/cohort.smk"
 include: "rules/pretrain.smk"
 include: "rules/evaluate.smk"
 include: "rules/report_list.smk"
+include: "rules/interpret.smk"
 include: "rules/report.smk"
 
 

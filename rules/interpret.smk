@@ -1,0 +1,108 @@
+# What the model looked at; and the way back from a figure to what is behind it.
+rule interpret_model:
+    input:
+        embeddings=lambda w: [
+            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
+            for f in first_folds(w.scheme)
+        ],
+        checkpoints=lambda w: [
+            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.safetensors"
+            for f in first_folds(w.scheme)
+        ],
+        features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        gene_sets=gene_sets,
+        predictions=own_predictions("survival"),
+    output:
+        **{
+            name.split(".")[0]: f"{INTERPRETATION}/{name}"
+            for name in (
+                "prototypes.tsv",
+                "scores.tsv",
+                "gallery.tsv",
+                "genes.tsv",
+                "gene_sets.tsv",
+                "maps.npz",
+                "interpretation.json",
+            )
+        },
+    log:
+        f"{RESULTS}/logs/interpret_model/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/interpret_model/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: PLAN.train_threads
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 240 * attempt,
+        gpu=gpus(1),
+    params:
+        folds=lambda w: first_folds(w.scheme),
+        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        settings=CONFIG["interpretation"],
+        min_focus=CONFIG["embed"]["min_focus"],
+        device=lambda w: PLAN.variants[w.variant]["train"]["device"],
+        seed=SEED,
+        code=code("interpret_model"),
+    message:
+        "Interpreting {wildcards.variant} on {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        "../workflow/scripts/interpret_model.py"
+
+
+rule plot_interpretation:
+    input:
+        prototypes=f"{INTERPRETATION}/prototypes.tsv",
+        maps=f"{INTERPRETATION}/maps.npz",
+        told=f"{INTERPRETATION}/interpretation.json",
+        shards=lambda w: PLAN.tile_shards(w.cohort),
+        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        subtyping=own_predictions("subtyping"),
+        survival=own_predictions("survival"),
+    output:
+        heatmaps_png=interpretation_figure("heatmaps"),
+        gallery_png=interpretation_figure("gallery"),
+        associations_png=interpretation_figure("associations"),
+        associations_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/associations.svg",
+        cards=[
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/card_{i + 1}.png"
+            for i in range(CONFIG["interpretation"]["cards"])
+        ],
+    log:
+        f"{RESULTS}/logs/plot_interpretation/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_interpretation/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+    conda:
+        "../envs/interpret.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        title=lambda w: f"{TITLES[w.cohort]}, {w.variant} ({w.encoder}, {w.scheme})",
+        genes=CONFIG["interpretation"]["genes"],
+        code=code("plot_interpretation"),
+    message:
+        "Drawing attention and prototypes of {wildcards.variant} on {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_interpretation.py"
+
+
+# `snakemake --cores 1 trace --config cell=...`: no output is declared, so that it looks anew each time.
+rule trace:
+    log:
+        f"{RESULTS}/logs/trace.log",
+    conda:
+        "../envs/evaluate.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results=RESULTS,
+        cell=CELL,
+        out=f"{RESULTS}/trace.json",
+    message:
+        "Tracing {params.cell}"
+    script:
+        "../workflow/scripts/trace.py"
