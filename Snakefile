@@ -30,3 +30,9 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         FIGURES_AND_TABLES,
+
+
+# The paper's tables alone: snakemake --configfile config/paper.yaml paper
+rule paper:
+    input:
+        f"{RESULTS}/tables/index.json",

@@ -39,6 +39,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    paper,
 
 
 def code(name):
