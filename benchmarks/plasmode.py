@@ -37,6 +37,11 @@ LINEAR = {
     "brca": {"accuracy": 0.877, "auroc": 0.905, "c_index": 0.616},
     "coadread": {"accuracy": 0.734, "auroc": 0.759, "c_index": 0.606},
 }
+# Subtyping is IDC against ILC and COAD against READ, as those baselines have it.
+EXCLUDED = {
+    "brca": ["MDLC", "MBC", "IMMC", "BRCA", "PD", "SPC", "ACBC", "MPT", "BRCNOS"],
+    "coadread": ["MACR"],
+}
 WANTED = {"accuracy": "subtyping", "macro_f1": "subtyping", "auroc": "subtyping", "c_index": "survival"}
 
 
@@ -55,6 +60,7 @@ def prepare(data: Path, out: Path, cohort: str, settings: PlasmodeSettings) -> d
         "samples": str(out / f"{cohort}_samples.tsv"),
         "expression": {"path": str(table), "format": "porpoise"},
         "clinical": {"path": str(table), "format": "porpoise"},
+        "exclude_labels": EXCLUDED[cohort],
         "features": [{"format": "pt", "path": str(folder), "width": settings.width, "encoder": "plasmode-simulated"}],
     }
 
