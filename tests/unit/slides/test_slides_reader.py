@@ -91,7 +91,7 @@ def test_a_batch_is_not_overwritten_while_the_caller_holds_it(tissue_svs: Path):
 def test_strips_of_a_wide_slide_give_the_same_tiles(tissue_svs: Path, monkeypatch: pytest.MonkeyPatch):
     coords = spread(2048, 2048, 256, 200)
     whole = collect(tissue_svs, coords, 256, 64, "auto")
-    monkeypatch.setattr("mirror.slides.iterate.CACHE_BYTES", 1)
+    monkeypatch.setattr("mirror.slides.jpeg_plan.CACHE_BYTES", 1)
     assert np.array_equal(collect(tissue_svs, coords, 256, 64, "auto"), whole)
 
 

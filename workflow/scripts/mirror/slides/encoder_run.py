@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -24,6 +24,42 @@ log = logging.getLogger("mirror.encoder")
 _FIRST_BATCH = {"cuda": 512, "cpu": 32}
 # Batches in flight on a GPU: the copy back of one overlaps with the forward pass of the next.
 _IN_FLIGHT = 2
+
+
+class Normaliser:
+    """Bytes to an encoder's input: x / 255, minus mean, over std, as one multiplication and one addition.
+
+    Parameters
+    ----------
+    mean, std : sequence of 3 floats
+        Of values between 0 and 1, red, green, blue.
+    device : torch.device or str
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu") -> None:
+        spread = torch.tensor(std, device=device)
+        self._scale = 1 / (255 * spread)
+        self._shift = -torch.tensor(mean, device=device) / spread
+
+    def __call__(self, tiles: Tensor, out: Tensor | None = None) -> Tensor:
+        """Normalise tiles.
+
+        Parameters
+        ----------
+        tiles : Tensor uint8 or float32 (B, h, w, 3)
+        out : Tensor float32 (B, h, w, 3), contiguous, optional
+            Memory to use.
+
+        Returns
+        -------
+        Tensor float32 (B, 3, h, w), channels last
+        """
+        made = torch.empty(tiles.shape, dtype=torch.float32, device=tiles.device) if out is None else out
+        made.copy_(tiles)
+        width = tiles.shape[2]
+        rows = made.view(-1, width * 3)  # long rows: three numbers at a time would be slow
+        torch.addcmul(self._shift.repeat(width), rows, self._scale.repeat(width), out=rows)
+        return made.permute(0, 3, 1, 2)
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -78,10 +114,7 @@ class TileEncoder:
         self.precision = precision if precision != "auto" else (row.precision if device.type == "cuda" else "float32")
         self.batch_size = batch_size or _FIRST_BATCH.get(device.type, 32)
         self._module: nn.Module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # x / 255, minus mean, over std, as one multiplication and one addition
-        std = torch.tensor(row.std, device=device).view(3, 1, 1)
-        self._scale = 1 / (255 * std)
-        self._shift = -torch.tensor(row.mean, device=device).view(3, 1, 1) / std
+        self._normalise = Normaliser(row.mean, row.std, device)
 
     @classmethod
     def load(cls, row: EncoderRow, settings: EmbedSettings) -> TileEncoder:
@@ -194,7 +227,7 @@ class TileEncoder:
         margin = (side - row.input_px) // 2
         if margin:
             pixels = pixels[..., margin : margin + row.input_px, margin : margin + row.input_px]
-        return torch.addcmul(self._shift, pixels.float(), self._scale).contiguous(memory_format=torch.channels_last)
+        return self._normalise(pixels.permute(0, 2, 3, 1))
 
 
 def _resize(pixels: Tensor, side: int, how: str) -> Tensor:

@@ -130,18 +130,16 @@ class JpegSlide(OpenSlideSlide):
         width, height = jpeg.tile[0] // reduction, jpeg.tile[1] // reduction
         try:
             pixels = simplejpeg.decode_jpeg(
-                self._raw(jpeg, row * jpeg.columns + column), "RGB", False, False, height, width
+                self._raw(jpeg, row * jpeg.columns + column), "RGB", False, False, height, width, 1.0, buffer
             )
         except ValueError:
-            pixels = None
-        if pixels is None or pixels.shape != (height, width, 3):
             return self._by_openslide(i, reduction, column, row)
-        inside_x = -(-(jpeg.width - column * jpeg.tile[0]) // reduction)
-        inside_y = -(-(jpeg.height - row * jpeg.tile[1]) // reduction)
-        if inside_x < width:
-            pixels[:, inside_x:] = WHITE
-        if inside_y < height:
-            pixels[inside_y:] = WHITE
+        if pixels.shape != (height, width, 3):
+            return self._by_openslide(i, reduction, column, row)
+        if column == jpeg.columns - 1:
+            pixels[:, -(-(jpeg.width - column * jpeg.tile[0]) // reduction) :] = WHITE
+        if row == jpeg.rows - 1:
+            pixels[-(-(jpeg.height - row * jpeg.tile[1]) // reduction) :] = WHITE
         return pixels
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
@@ -180,7 +178,7 @@ class JpegSlide(OpenSlideSlide):
         scale = self._plain[i]
         pixels = self._region(round(column * tile_w * scale), round(row * tile_h * scale), i, tile_w, tile_h)
         if reduction == 1:
-            return pixels
+            return np.ascontiguousarray(pixels)  # may serve as a decoder's buffer later
         blocks = pixels.reshape(tile_h // reduction, reduction, tile_w // reduction, reduction, 3)
         return np.rint(blocks.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
 
