@@ -127,7 +127,7 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        Positioned at the start of the content.
+        Positioned at the start of the content. UTF-16 (a spreadsheet's "Unicode text") comes as UTF-8.
     """
     path = Path(path)
     kind = container(path)
@@ -140,11 +140,35 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
             if not head.strip():
                 raise InputError("holds nothing after decompression", file=path, remedy="download it again")
             refuse_non_table(head, path)
+            if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+                buffered = io.BufferedReader(_Utf8(buffered), buffer_size=1 << 20)
             yield buffered
+    except UnicodeError as error:
+        raise InputError(f"broken off or damaged text ({error})", file=path, remedy="save it as UTF-8") from error
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise InputError(
             f"broken off or damaged {kind} ({error})", file=path, remedy="download it again and compare checksums"
         ) from error
+
+
+class _Utf8(io.RawIOBase):
+    """A UTF-16 stream read as UTF-8."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._text = io.TextIOWrapper(stream, encoding="utf-16", newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer``; 0 at the end."""
+        if not self._rest:
+            self._rest = self._text.read(1 << 16).encode()
+        n = min(len(buffer), len(self._rest))
+        buffer[:n], self._rest = self._rest[:n], self._rest[n:]
+        return n
 
 
 @contextmanager
@@ -196,11 +220,11 @@ def _bare(name: str) -> str:
 @contextmanager
 def open_text(path: str | Path) -> Iterator[IO[str]]:
     """Open a table for reading as text: UTF-8 (byte-order mark allowed), stray bytes as Latin-1, or UTF-16."""
-    with open_binary(path) as stream:
-        utf16 = stream.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")  # type: ignore[attr-defined]
-        encoding = "utf-16" if utf16 else "utf-8-sig"
-        with io.TextIOWrapper(stream, encoding=encoding, errors="mirror_latin1", newline="") as text:
-            yield text
+    with (
+        open_binary(path) as stream,
+        io.TextIOWrapper(stream, encoding="utf-8-sig", errors="mirror_latin1", newline="") as text,
+    ):
+        yield text
 
 
 @dataclass(frozen=True)
@@ -240,11 +264,15 @@ def read_header(path: str | Path, rows: int = 50) -> Header:
     with open_text(path) as text:
         line = text.readline()
         while line.startswith("#") or (line and not line.strip()):
-            if _fields(line.lstrip("#"), _delimiter(line))[0].lower() in _ID_HEADERS and "\t" in line:
+            names = _fields(line.lstrip("#"), _delimiter(line))
+            if names[0].lower() in _ID_HEADERS and len(names) > 1:
                 line = line.lstrip("#")
                 break
             comments.append(line.rstrip("\r\n"))
             line = text.readline()
+            if comments[-1].startswith(("#1.2", "#1.3")) and line.replace("\t", " ").replace(" ", "").strip().isdigit():
+                comments.append(line.rstrip("\r\n"))  # a GCT file's second line: how many rows and columns follow
+                line = text.readline()
         if not line.strip():
             raise InputError("has no header line", file=path)
         delimiter = _delimiter(line)
@@ -258,7 +286,8 @@ def read_header(path: str | Path, rows: int = 50) -> Header:
     if not first:
         raise InputError("has a header but no rows", file=path)
     if len(first[0]) == len(columns) + 1:
-        columns = ["", *columns]  # R's write.table leaves the corner out
+        # R's write.table leaves the corner out; others end every line but the header with a delimiter.
+        columns = ["", *columns] if any(fields[-1] for fields in first) else [*columns, ""]
     for number, fields in enumerate(first, start=len(comments) + 2):
         if len(fields) != len(columns):
             raise InputError(
@@ -301,8 +330,8 @@ def read_table(path: str | Path, without: tuple[str, ...] = ()) -> pd.DataFrame:
 
     if container(path) == "parquet":
         frame = pd.read_parquet(path)
-        if frame.index.name:
-            frame = frame.reset_index()
+        if frame.index.name or not isinstance(frame.index, pd.RangeIndex):
+            frame = frame.reset_index(names=[frame.index.name or ""])
         return frame.astype("string").fillna("").astype(object)
     header = read_header(path)
     wanted = [i for i, name in enumerate(header.columns) if not (without and name.lower().endswith(without))]

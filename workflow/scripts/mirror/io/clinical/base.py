@@ -80,6 +80,11 @@ def to_number(column: pd.Series, name: str, file: str) -> pd.Series:
     return number.astype(float)
 
 
+def uncapped(ages: pd.Series) -> pd.Series:
+    """Return ages with the mark of a privacy cap taken off: ``>89``, ``90+``, ``>= 90 years`` become numbers."""
+    return ages.astype("string").str.replace(r"^\s*(?:[>\u2265]=?\s*)?(\d+)\s*\+?(?:\s*years?)?\s*$", r"\1", regex=True)
+
+
 def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Series:
     """Return float64 with 1 = the event happened, 0 = censored, NaN = missing.
 

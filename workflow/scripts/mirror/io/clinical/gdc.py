@@ -35,6 +35,8 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
             remedy="use OS here, or the TCGA-CDR table for DSS, PFI and DFI",
         )
     table = table.rename(columns=_short_names(table.columns))
+    if "days_to_last_follow_up" not in table:
+        table = table.rename(columns={"days_to_last_followup": "days_to_last_follow_up"})  # the legacy archive's name
     patient = _patient_column(table, file)
     for column in ("vital_status", "days_to_death", "days_to_last_follow_up"):
         if column not in table.columns:

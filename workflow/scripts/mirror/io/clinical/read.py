@@ -14,7 +14,7 @@ from ..barcodes import patient_id, site_of
 from ..errors import InputError
 from ..openers import missing_column, read_table
 from . import cbioportal, gdc, porpoise, table, tcga_cdr
-from .base import Parsed, blank, to_event, to_number, to_sex, to_stage
+from .base import Parsed, blank, to_event, to_number, to_sex, to_stage, uncapped
 from .plausibility import check_followup, check_vital
 
 log = logging.getLogger("mirror")
@@ -32,11 +32,11 @@ def detect_format(columns: pd.Index) -> str:
     """Recognise a clinical table by its columns; anything unknown is a plain ``table``."""
     names = {str(column).lower() for column in columns}
     bare = {name.split(".")[-1] for name in names}
-    if {"bcr_patient_barcode", "os", "os.time"} <= names:
+    if {"os", "os.time"} <= names and {"bcr_patient_barcode", "_patient"} & names:
         return "tcga_cdr"
     if {"case_id", "survival_months", "censorship"} <= names:
         return "porpoise"
-    if {"vital_status", "days_to_death", "days_to_last_follow_up"} <= bare:
+    if {"vital_status", "days_to_death"} <= bare and {"days_to_last_follow_up", "days_to_last_followup"} & bare:
         return "gdc"
     if "patient_id" in names and {"os_status", "pfs_status", "dfs_status", "dss_status"} & names:
         return "cbioportal"
@@ -122,8 +122,12 @@ def read_clinical(source: ClinicalSource) -> tuple[pd.DataFrame, dict[str, Any]]
 
 
 def _selectable(raw: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the row numbers that a data frame was saved with."""
-    return raw.drop(columns=[c for c in raw.columns[:1] if str(c) in {"", "Unnamed: 0"}])
+    """Leave out the row numbers that a data frame was saved with; an index of barcodes is the patients' column."""
+    if str(raw.columns[0]) not in {"", "Unnamed: 0"}:
+        return raw
+    if table.find(raw.columns, table.PATIENT) is None and not raw.iloc[:, 0].str.fullmatch(r"\d*").any():
+        return raw.rename(columns={raw.columns[0]: "patient_id"})
+    return raw.drop(columns=raw.columns[0])
 
 
 def _override(parsed: Parsed, source: ClinicalSource, form: str) -> dict[str, str]:
@@ -158,7 +162,7 @@ def _canonical(frame: pd.DataFrame, raw: pd.DataFrame, source: ClinicalSource, f
     tcga_site = pd.Series([site_of(value) for value in out["patient_id"]], dtype=object)
     out["site"] = tcga_site.where(tcga_site.notna() & (source.site is None), out["site"])
     out["time_days"], out["event"] = frame["time_days"].to_numpy(), frame["event"].to_numpy()
-    out["age"] = to_number(frame["age"], "age", file).to_numpy() if "age" in frame else np.nan
+    out["age"] = to_number(uncapped(frame["age"]), "age", file).to_numpy() if "age" in frame else np.nan
     out["sex"] = to_sex(frame["sex"]).to_numpy(dtype=object) if "sex" in frame else np.nan
     out["stage"] = to_stage(frame["stage"]).to_numpy() if "stage" in frame else np.nan
     out = out[CANONICAL]

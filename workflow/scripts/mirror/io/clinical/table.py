@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..openers import missing_column
 from .base import DAYS, Parsed, blank, unit_of_name
 
-_PATIENT = (
+PATIENT = (
     "patient_id",
     "case_id",
     "patient",
@@ -62,12 +62,23 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
         When the patient column, or a stated one, is missing, or unit or polarity cannot be told.
     """
     file = str(source.path)
-    patient = demand(table, source.patient, _PATIENT, "patient", file)
+    patient = demand(table, source.patient, PATIENT, "patient", file)
     if patient is None:
         raise missing_column("patient_id", table.columns, file, "clinical.patient")
     label = demand(table, source.label, _LABEL, "label", file)
-    time = demand(table, source.time, _TIME, "time", file)
-    event = demand(table, source.event, _EVENT, "event", file)
+    times, events = _TIME, _EVENT
+    if source.endpoint != "OS":  # the usual names are those of overall survival, or say no endpoint at all
+        name = source.endpoint
+        times = tuple(f"{name}{end}" for end in ("_days", "_months", "_years", "_time", ".time"))
+        events = (f"{name}_event", f"{name}_status", name)
+        if find(table.columns, times) is None and source.time is None:
+            raise InputError(
+                f"has no column of times to {name} (such as {', '.join(times[:2])})",
+                file=file,
+                remedy="name it in `clinical.time`, and the event's in `clinical.event`",
+            )
+    time = demand(table, source.time, times, "time", file)
+    event = demand(table, source.event, events, "event", file)
     if (time is None) != (event is None):
         have, lack = ("time", "event") if event is None else ("event", "time")
         raise (

@@ -15,22 +15,27 @@ from .table import demand
 def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
     """Read one endpoint; the label is ``type`` (the TCGA project) unless the config names a column.
 
+    UCSC Xena's copies (one row a sample, ``_PATIENT``, ``cancer type abbreviation``) are understood too.
+
     Raises
     ------
     InputError
         When the endpoint's columns or the stated label are missing.
     """
     file = str(source.path)
-    for column in ("bcr_patient_barcode", source.endpoint, f"{source.endpoint}.time"):
+    patient = demand(table, source.patient, ("bcr_patient_barcode", "_PATIENT"), "patient", file)
+    if patient is None:
+        raise missing_column("bcr_patient_barcode", table.columns, file)
+    for column in (source.endpoint, f"{source.endpoint}.time"):
         if column not in table.columns:
-            raise missing_column(column, table.columns, file)
-    label = demand(table, source.label, ("type",), "label", file)
+            raise missing_column(column, table.columns, file, "clinical.endpoint")
+    label = demand(table, source.label, ("type", "cancer type abbreviation"), "label", file)
     stage = blank(table["ajcc_pathologic_tumor_stage"]) if "ajcc_pathologic_tumor_stage" in table else None
     if "clinical_stage" in table:
         clinical = blank(table["clinical_stage"])
         stage = clinical if stage is None else stage.where(stage.notna(), clinical)
     columns = {
-        "patient_id": "bcr_patient_barcode",
+        "patient_id": patient,
         "label": label,
         "time": f"{source.endpoint}.time",
         "event": source.endpoint,
@@ -38,7 +43,7 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
         "sex": "gender",
         "vital": "vital_status",
     }
-    columns = {role: column for role, column in columns.items() if column in table.columns}
+    columns = {role: column for role, column in columns.items() if column and column in table.columns}
     frame = pd.DataFrame({role: table[column] for role, column in columns.items()})
     if stage is not None:
         frame["stage"] = stage

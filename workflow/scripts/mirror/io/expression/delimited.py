@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..openers import Header, open_binary, open_text
 from .base import Blocks
 
-MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "None", "--", "'--", "na", "?", ".")
+MISSING = ("", "NA", "Na", "na", "N/A", "n/a", "#N/A", "N.A.", "NaN", "nan", "NAN", "<NA>", "null", "NULL", "Null",
+           "None", "none", "-", "--", "'--", "?", ".", "missing")  # fmt: skip
 """Cells that mean a missing value in an expression table; anything else that is no number is an error."""
 
 _BLOCK_BYTES = 16 << 20
@@ -126,9 +127,12 @@ def read_rows(path: str | Path, header: Header, id_column: int, columns: Sequenc
             )
         cells = fields[id_column + 1 :] if everything else [fields[position] for position in columns]
         try:
+            if "_" in line and any("_" in cell for cell in cells):  # Python alone takes 1_000 for a number
+                raise ValueError
             values[row] = np.array(cells, dtype=np.float32)
         except ValueError:
-            values[row] = [_number(cell, header.columns[c], path) for cell, c in zip(cells, columns, strict=True)]
+            at = f"line {number + header.skip + 1}"
+            values[row] = [_number(cell, header.columns[c], path, at) for cell, c in zip(cells, columns, strict=True)]
     return values
 
 
@@ -159,14 +163,18 @@ def split(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter)) if '"' in line else line.split(delimiter)
 
 
-def _number(cell: str, column: str, path: str | Path) -> float:
+def _number(cell: str, column: str, path: str | Path, row: str) -> float:
     cell = cell.strip()
     if cell in MISSING:
         return np.nan
-    try:
-        return float(cell)
-    except ValueError:
-        raise InputError(f"column {column!r}: {cell!r} is not a number", file=path) from None
+    if not is_number(cell):
+        raise InputError(f"column {column!r}: {cell!r} is not a number{decimal_comma(cell)}", file=path, row=row)
+    return float(cell)
+
+
+def decimal_comma(cell: str) -> str:
+    """Say so where a cell is a number with a comma for its point; else nothing."""
+    return " (decimal commas: export the table with points)" if is_number(cell.replace(",", ".", 1)) else ""
 
 
 def is_number(cell: str) -> bool:
@@ -177,4 +185,4 @@ def is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell

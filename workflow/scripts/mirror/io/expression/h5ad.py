@@ -13,7 +13,7 @@ from ...config.rna import ExpressionSource
 from ..errors import InputError
 from ..openers import container
 from .base import RawMatrix
-from .orientation import PATIENT_ID_NAMES, SAMPLE_ID_NAMES
+from .orientation import PATIENT_ID_NAMES, SAMPLE_ID_NAMES, Known, best_identifiers, sample_share
 from .samples import SampleSelector
 
 _ROWS = 256
@@ -41,7 +41,14 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
         if source.layer and source.layer not in adata.layers:
             names = ", ".join(adata.layers) or "none"
             raise InputError(f"has no layer {source.layer!r} (it has: {names})", file=path)
-        ids, used = _identifiers(adata)
+        names = [str(name) for name in adata.var_names[:2000]]
+        ids, used = _identifiers(adata, select.knows)
+        if sample_share(names, select.knows) > max(0.3, sample_share(ids[:2000], select.knows)):
+            raise InputError(
+                f"has samples in var ({', '.join(names[:2])}) and genes in obs: it lies on its side",
+                file=path,
+                remedy="save its transpose (`adata.T`)",
+            )
         chosen = select(ids)
         select.require(len(chosen), path)
         values = np.empty((len(chosen), adata.n_vars), np.float32)
@@ -60,12 +67,11 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     return RawMatrix(values, [ids[i] for i in chosen], genes, None, notes)
 
 
-def _identifiers(adata: ad.AnnData) -> tuple[list[str], str]:
-    """The sample column where it holds barcodes or the names are row numbers, else patients, else names."""
-    lower = {str(column).lower(): column for column in adata.obs}
-    names = [str(name) for name in adata.obs_names]
-    for known in (SAMPLE_ID_NAMES, PATIENT_ID_NAMES):
-        column = next((lower[name] for name in lower if name in known), None)
-        if column is not None:
-            return adata.obs[column].astype(str).tolist(), str(column)
-    return names, "obs_names"
+def _identifiers(adata: ad.AnnData, known: Known) -> tuple[list[str], str]:
+    """Identifiers of the observations, and where they stand: a sample or patient column, or the names."""
+    columns = [column for names in (SAMPLE_ID_NAMES, PATIENT_ID_NAMES) for column in adata.obs
+               if str(column).strip().lower() in names]  # fmt: skip
+    found = [(str(column), adata.obs[column].astype(str).tolist()) for column in columns]
+    found.append(("obs_names", [str(name) for name in adata.obs_names]))
+    name, ids = found[best_identifiers(found, known)]
+    return ids, name

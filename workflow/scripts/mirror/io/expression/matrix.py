@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..openers import container, read_header
 from . import orientation as way
 from .base import RawMatrix, kind_from_name
-from .delimited import is_number, read_columns, read_ids, read_rows
+from .delimited import decimal_comma, is_number, read_columns, read_ids, read_rows
 from .samples import SampleSelector
 
 
@@ -37,13 +37,12 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
         return read_parquet(source, select, usual)
     header = read_header(source.path)
     columns, first = header.columns, header.first
-    start = 0
-    if way.is_row_number(columns[0], [fields[0] for fields in first]):
-        start = 1
+    start = int(way.skips_row_numbers(columns, first, select.knows))
     if len(columns) < start + 2:
         raise InputError(
             f"has {len(columns)} column(s), so it is no matrix (delimiter read as {header.delimiter!r})",
             file=source.path,
+            remedy="separate columns by tabs, commas or semicolons",
         )
     down = [fields[start] for fields in first]
     direction = way.settle(source, columns[start + 1 :], down, columns[start], select.knows, usual)
@@ -57,8 +56,9 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
         genes = pd.DataFrame({text[position]: texts[position] for position in text if text[position]})
         return RawMatrix(values, [names[i] for i in chosen], genes, kind_from_name(source.path), notes)
 
-    id_column, genes_at, left_out = split_metadata(columns, first, start, source.path)
+    id_column, genes_at, left_out = split_metadata(columns, first, start, select, source.path)
     notes["columns_left_out"] = left_out
+    notes["columns_unlike_genes"] = way.unlike_genes([columns[position] for position in genes_at])
     ids = [fields[0] for fields in read_ids(source.path, header, [id_column])]
     chosen = select(ids)
     select.require(len(chosen), source.path)
@@ -90,7 +90,7 @@ def split_annotations(
         bad = next((fields[position] for fields in first if not is_number(fields[position])), None)
         if bad is not None:
             raise InputError(
-                f"column {columns[position]!r} holds {bad!r}, which is not a number",
+                f"column {columns[position]!r} holds {bad!r}, which is not a number{decimal_comma(bad)}",
                 file=file,
                 remedy="remove the column, or set `orientation` if the table is the other way round",
             )
@@ -99,9 +99,11 @@ def split_annotations(
 
 
 def split_metadata(
-    columns: Sequence[str], first: Sequence[Sequence[str]], start: int, file: str | Path
+    columns: Sequence[str], first: Sequence[Sequence[str]], start: int, select: SampleSelector, file: str | Path
 ) -> tuple[int, list[int], list[str]]:
     """Tell identifiers and metadata from genes in a table with samples in rows.
+
+    Candidates for identifiers are the columns named so and the first, which may be an index without a name.
 
     Returns
     -------
@@ -112,23 +114,22 @@ def split_metadata(
         Columns left out by name.
     """
     lower = [column.strip().lower() for column in columns]
-    id_column = start
-    for names in (way.SAMPLE_ID_NAMES, way.PATIENT_ID_NAMES):
-        found = next((position for position in range(start, len(lower)) if lower[position] in names), None)
-        if found is not None:
-            id_column = found
-            break
+    named = [p for names in (way.SAMPLE_ID_NAMES, way.PATIENT_ID_NAMES) for p in range(start, len(lower))
+             if lower[p] in names]  # fmt: skip
+    candidates = list(dict.fromkeys([*named, start]))
+    cells = [(columns[position], [fields[position] for fields in first]) for position in candidates]
+    id_column = candidates[way.best_identifiers(cells, select.knows)]
     genes, left_out = [], []
     for position in range(start, len(columns)):
         if position == id_column:
             continue
-        if lower[position] in way.METADATA:
+        if way.is_clinical(columns[position]):
             left_out.append(columns[position])
             continue
         bad = next((fields[position] for fields in first if not is_number(fields[position])), None)
         if bad is not None:
             raise InputError(
-                f"column {columns[position]!r} holds {bad!r}, which is not a number",
+                f"column {columns[position]!r} holds {bad!r}, which is not a number{decimal_comma(bad)}",
                 file=file,
                 remedy="remove columns that are not genes, or set `orientation` if the table is the other way round",
             )

@@ -34,6 +34,14 @@ METADATA = PATIENT_ID_NAMES | SAMPLE_ID_NAMES | {
 }  # fmt: skip
 """Columns beside the genes of a table with samples in rows; left out by name and reported."""
 _SYMBOL = re.compile(r"^(?:[A-Z][A-Z0-9]{0,9}(?:[-.][A-Z0-9]{1,8}){0,2}|C\d{1,2}orf\d+)$")
+_CLINICAL = re.compile(
+    r"(?:^|[_. ])(?:age|sex|gender|race|ethnicity|futime|fustat|time|days?|months?|years?|surv\w*|status|events?|"
+    r"censor\w*|vital|death|dead|alive|deceased|follow\w*|stage|grade|purity|ploidy|batch|cent(?:er|re)|site|cohort|"
+    r"project|group|label|subtype|sample_?type|fold|split|os|dss|pfi|dfi|pfs|dfs|rfs|bmi|weight|height|smok(?:er|ing)\w*|"
+    r"treatment|therapy|response|recurrence|relapse|metastasis|msi|tmb)(?:$|[_. ])",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"^[a-z]{4,}\d*(?:[_. ][a-z0-9]+)*$")
 
 Known = Callable[[str], bool]
 Direction = Literal["genes_by_samples", "samples_by_genes"]
@@ -123,6 +131,72 @@ def orient(columns: Sequence[str], rows: Sequence[str], corner: str, known: Know
         file=file,
         remedy="set `orientation` to genes_by_samples or samples_by_genes",
     )
+
+
+def skips_row_numbers(columns: Sequence[str], first: Sequence[Sequence[str]], known: Known) -> bool:
+    """Whether the first column is a data frame's row numbers, and what follows can name the rows.
+
+    Patients may be numbered 0, 1, 2 ... themselves: then numbers follow, and the first column stays.
+    """
+    if len(columns) < 2 or not is_row_number(columns[0], [fields[0] for fields in first]):
+        return False
+    lower = [column.strip().lower() for column in columns[1:]]
+    if lower[0] in GENE_ID_NAMES or any(name in SAMPLE_ID_NAMES | PATIENT_ID_NAMES for name in lower):
+        return True
+    if sample_share([fields[0] for fields in first], known) >= 0.3:
+        return False
+    return not all(_is_numeral(fields[1]) for fields in first)
+
+
+def _is_numeral(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def best_identifiers(candidates: Sequence[tuple[str, Sequence[str]]], known: Known) -> int:
+    """Which of several columns identifies the samples.
+
+    The one with most barcodes or known patients; among equals the one whose barcodes say what was sampled
+    (a patient's barcode would hide that a row is a normal); then the earlier candidate. A column with one
+    value in all rows identifies nothing.
+
+    Parameters
+    ----------
+    candidates : sequence of (name, cells)
+        The most preferred first.
+    known : callable
+        Whether a name is a sample or patient of the cohort.
+
+    Returns
+    -------
+    int
+        Position in ``candidates``.
+    """
+
+    def merit(place: int) -> tuple[float, float, bool, int]:
+        cells = candidates[place][1]
+        parsed = [parse(cell) for cell in cells]
+        typed = sum(bool(found and found.sample_type) for found in parsed) / max(len(cells), 1)
+        return round(sample_share(cells, known), 2), round(typed, 2), len(set(cells)) > 1, -place
+
+    return max(range(len(candidates)), key=merit)
+
+
+def is_clinical(name: str) -> bool:
+    """Whether a column beside genes is clinical by its name (``futime``, ``tumor_purity``, ``OS_days``)."""
+    name = name.strip()
+    if name.lower() in METADATA:
+        return True
+    return not (_SYMBOL.match(name) or parse_ensembl(name)) and bool(_CLINICAL.search(name))
+
+
+def unlike_genes(names: Sequence[str]) -> list[str]:
+    """Lower-case words among names that are no such words: perhaps no genes. Empty where most are lower-case."""
+    odd = [name for name in names if _WORD.match(name)]
+    return odd if len(odd) < 0.2 * len(names) else []
 
 
 def is_row_number(name: str, cells: Sequence[str]) -> bool:

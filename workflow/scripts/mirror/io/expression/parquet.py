@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,9 @@ def _read(
     file: pq.ParquetFile, source: ExpressionSource, select: SampleSelector, usual: way.Direction | None
 ) -> RawMatrix:
     path, schema = source.path, file.schema_arrow
-    side = side_column(schema, path)
+    if repeated := [name for name, n in Counter(schema.names).items() if n > 1]:
+        raise InputError(f"has several columns named {repeated[0]!r}", file=path, remedy="make the names unique")
+    side = side_column(file, path, select.knows)
     ids = [str(i).strip() for i in file.read(columns=[side]).column(0).to_pylist()]
     names = [name for name in schema.names if name != side]
     direction = way.settle(source, names, ids[:500], side, select.knows, usual)
@@ -68,11 +71,11 @@ def _read(
             genes[role] = [str(v or "") for v in file.read(columns=[name]).column(0).to_pylist()]
         return RawMatrix(blocks.join(len(wanted)), wanted, genes, kind_from_name(path), notes)
 
-    lower = {name.strip().lower() for name in left_out}
-    if unknown := lower - way.METADATA:
-        raise InputError(f"column {sorted(unknown)[0]!r} is not numeric", file=path, remedy="remove the column")
-    names = [name for name in names if name in numeric and name.strip().lower() not in way.METADATA]
-    notes["columns_left_out"] = left_out
+    if unknown := [name for name in left_out if not (way.is_clinical(name) or name.startswith("__index"))]:
+        raise InputError(f"column {unknown[0]!r} is not numeric", file=path, remedy="remove the column")
+    notes["columns_left_out"] = [name for name in names if name not in numeric or way.is_clinical(name)]
+    names = [name for name in names if name not in notes["columns_left_out"] and not name.startswith("__index")]
+    notes["columns_unlike_genes"] = way.unlike_genes(names)
     chosen = select(ids)
     select.require(len(chosen), path)
     values = np.empty((len(chosen), len(names)), np.float32)
@@ -87,17 +90,27 @@ def _read(
     return RawMatrix(values, [ids[i] for i in chosen], pd.DataFrame({"id": names}), kind_from_name(path), notes)
 
 
-def side_column(schema: pa.Schema, path: str) -> str:
-    """Return the column of identifiers: the stored index, or the first text column."""
+def side_column(file: pq.ParquetFile, path: str, known: way.Known) -> str:
+    """Return the column of identifiers: the one with most barcodes or known patients, else by its name.
+
+    Candidates are the columns named as samples or patients, the stored pandas index, and the first text column.
+    """
+    schema = file.schema_arrow
     stored = (schema.metadata or {}).get(b"pandas")
-    for column in json.loads(stored)["index_columns"] if stored else []:
-        if isinstance(column, str) and column in schema.names:
-            return column
-    for name in schema.names:
-        kind = schema.field(name).type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-            return name
-    raise InputError("has no index and no text column to name its rows", file=path, remedy="save it with its index")
+    index = [name for name in (json.loads(stored)["index_columns"] if stored else []) if name in schema.names]
+    text = [name for name in schema.names if _is_text(schema.field(name).type)]
+    named = [n for known_as in (way.SAMPLE_ID_NAMES, way.PATIENT_ID_NAMES) for n in schema.names
+             if n.strip().lower() in known_as and (n in text or pa.types.is_integer(schema.field(n).type))]  # fmt: skip
+    candidates = list(dict.fromkeys([*named, *index, *text[:1]]))
+    if not candidates:
+        raise InputError("has no index and no text column to name its rows", file=path, remedy="save it with its index")
+    head = next(file.iter_batches(500, columns=candidates))
+    cells = [[str(i).strip() for i in head.column(head.schema.get_field_index(n)).to_pylist()] for n in candidates]
+    return candidates[way.best_identifiers(list(zip(candidates, cells, strict=True)), known)]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
 
 
 def _is_number(kind: pa.DataType) -> bool:

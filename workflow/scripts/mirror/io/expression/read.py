@@ -143,6 +143,17 @@ def _warnings(report: dict[str, Any]) -> list[str]:
         out.append(f"{gaps['cells']} missing values in {gaps['genes']} genes (policy {gaps['policy']})")
     if report["samples"]["n_all_missing"]:
         out.append(f"{report['samples']['n_all_missing']} samples without one value left out")
+    if report["samples"]["samples_without_identifier"]:
+        out.append(f"{report['samples']['samples_without_identifier']} samples without an identifier left out")
+    if report["samples"]["samples_named_after_a_patient"]:
+        out.append(
+            f"{report['samples']['samples_named_after_a_patient']} samples belong to the patient whose identifier "
+            "theirs begins with; their sample types are not known (a `sample_sheet` would tell)"
+        )
+    if unnamed := report["reader"].get("samples_named_by", {}).get("its own name"):
+        out.append(f"{unnamed} files are named by no sample sheet and no barcode: each counts as a patient of its own")
+    if odd := report["reader"].get("columns_unlike_genes"):
+        out.append(f"{len(odd)} columns are read as genes but do not look so ({', '.join(odd[:5])}); remove others")
     if rules["negative"]["cells"]:
         out.append(f"{rules['negative']['cells']} negative values (policy {rules['negative']['policy']})")
     if rules["constant"]["genes"]:

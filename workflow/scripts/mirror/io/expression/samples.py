@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,10 +16,12 @@ from ..errors import InputError
 from ..openers import missing_column, read_table
 
 _SHEET_COLUMNS = {
-    "sample": ("Sample ID", "sample_id", "sample", "Sample", "sample_submitter_id"),
-    "patient": ("Case ID", "patient_id", "case_id", "patient", "case_submitter_id"),
-    "type": ("Sample Type", "sample_type", "Tissue Type", "type"),
+    "sample": ("sample id", "sample_id", "sample", "sample_submitter_id"),
+    "patient": ("case id", "patient_id", "patient id", "case_id", "patient", "case_submitter_id"),
+    "type": ("sample type", "sample_type", "tissue type", "type"),
 }
+_ENDS = re.compile(r"[-._:]")
+_NAMELESS = {"", "nan", "none", "na", "n/a", "<na>", "null"}
 
 
 class SampleSelector:
@@ -42,19 +45,40 @@ class SampleSelector:
         self.lesser_samples: list[str] = []
         self.seen_examples: list[str] = []
         self.n_seen = 0
+        self.nameless = 0
+        self.by_prefix = 0
 
     def knows(self, name: str) -> bool:
-        """Whether ``name`` is in the sample sheet or is one of the cohort's patients."""
-        return name in self.sheet or (self.patients is not None and patient_id(name) in self.patients)
+        """Whether ``name`` is in the sample sheet, or is or begins with one of the cohort's patients."""
+        if name in self.sheet:
+            return True
+        return self.patients is not None and (patient_id(name) in self.patients or self._owner(name) is not None)
+
+    def _owner(self, sample: str) -> tuple[str, str] | None:
+        """The cohort's patient whose identifier begins ``sample`` (``TARGET-30-PAAPFA-01A``, ``C3L-00001-02``).
+
+        The longest that ends at a dash, dot, underscore or colon; the sample type is known for TARGET alone.
+        """
+        for end in reversed([match.start() for match in _ENDS.finditer(sample)]):
+            patient = sample[:end]
+            if end >= 3 and self.patients is not None and patient in self.patients:
+                code = sample[end + 1 : end + 3] if patient.upper().startswith("TARGET-") else ""
+                return patient, code if code in SAMPLE_TYPES else ""
+        return None
 
     def describe(self, sample: str) -> tuple[str, str]:
         """Return (patient, two-digit sample type or ``""``) of an identifier as a file writes it."""
         if sample in self.sheet:
             return self.sheet[sample]
         barcode = parse(sample)
-        if barcode is None:
-            return patient_id(sample), ""
-        return barcode.patient, barcode.sample_type
+        if barcode is not None:
+            return barcode.patient, barcode.sample_type
+        name = patient_id(sample)
+        if name.lower() in _NAMELESS:
+            return "", ""
+        if self.patients is not None and name not in self.patients:
+            return self._owner(name) or (name, "")
+        return name, ""
 
     def __call__(self, samples: Sequence[str]) -> np.ndarray:
         """Return the positions of the samples to read, ascending (int64).
@@ -77,9 +101,13 @@ class SampleSelector:
                 counter = self.normals_skipped if code in {"10", "11", "12", "13", "14"} else self.types_skipped
                 counter[f"{code} {name}"] += 1
                 continue
+            if not patient:
+                self.nameless += 1
+                continue
             if self.patients is not None and patient not in self.patients:
                 self.other_patients += 1
                 continue
+            self.by_prefix += bool(not parse(str(sample)) and sample not in self.sheet and patient != str(sample))
             order = rank.get(code, -1)  # no type at all: the identifier is the patient's own
             candidates.append((position, patient, order))
             best[patient] = min(order, best.get(patient, order))
@@ -111,6 +139,8 @@ class SampleSelector:
             "normals_excluded": dict(self.normals_skipped),
             "other_types_excluded": dict(self.types_skipped),
             "samples_of_other_patients": self.other_patients,
+            "samples_without_identifier": self.nameless,
+            "samples_named_after_a_patient": self.by_prefix,
             "samples_of_less_preferred_type": len(self.lesser_samples),
             "less_preferred_examples": self.lesser_samples[:10],
         }
@@ -130,16 +160,18 @@ def read_sheet(path: str) -> dict[str, tuple[str, str]]:
         When a needed column is missing.
     """
     table = read_table(path)
+    lower = {str(name).lower(): name for name in reversed(table.columns)}  # of columns that differ by case, the first
     columns = {}
     for role, names in _SHEET_COLUMNS.items():
-        found = next((name for name in names if name in table.columns), None)
+        found = next((lower[name] for name in names if name in lower), None)
         if found is None and role != "type":
             raise missing_column(names[0], table.columns, path)
         columns[role] = found
     codes = {name.lower(): code for code, name in SAMPLE_TYPES.items()}
-    # The GDC renamed its types over the years; these are the other spellings.
-    codes |= {"primary tumor": "01", "recurrent tumor": "02", "normal": "11", "tumor": "01", "primary": "01"}
-    keys = [name for name in ("File Name", "File ID", "file_name", "file_id") if name in table.columns]
+    # The GDC renamed its types over the years, and cBioPortal has its own.
+    codes |= {"primary tumor": "01", "recurrent tumor": "02", "normal": "11", "tumor": "01", "primary": "01",
+              "metastasis": "06", "recurrence": "02", "local recurrence": "02"}  # fmt: skip
+    keys = [lower[name] for name in ("file name", "file id", "file_name", "file_id") if name in lower]
     sheet: dict[str, tuple[str, str]] = {}
     for row in table.to_dict("records"):
         sample = str(row[columns["sample"]]).split(",")[0].strip()  # a pooled file lists the same case twice

@@ -188,6 +188,8 @@ def settle_kind(values: np.ndarray, stated: str, hint: str | None, file: str) ->
         When the stated kind is impossible, or a logarithm was taken twice.
     """
     found = facts(values)
+    if np.isnan(found.maximum):
+        raise InputError("holds no number, only missing values", file=file, remedy="export it again")
     if stated != "auto":
         kind, reason = stated, "stated in the config"
     else:
