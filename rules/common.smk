@@ -25,6 +25,13 @@ CONFIG = PLAN.config
 RESULTS = CONFIG["results"]
 SEED = CONFIG["seed"]
 
+# What a probe or baseline depends on: a change of the rest reruns no prediction.
+PROBE_SETTINGS = {
+    k: v
+    for k, v in CONFIG["evaluation"].items()
+    if k not in ("statistics", "baselines", "tasks", "reported", "transfer")
+}
+
 
 wildcard_constraints:
     cohort=PLAN.any_of(PLAN.cohorts),

@@ -1,12 +1,7 @@
 # Probe frozen embeddings, train baselines in the same folds, measure everything once.
-PROBE_SETTINGS = {
-    k: v
-    for k, v in CONFIG["evaluation"].items()
-    if k not in ("statistics", "baselines", "tasks", "reported")
-}
 
 
-rule evaluate_subtyping:
+rule evaluate_embeddings:
     input:
         embeddings=lambda w: [
             f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
@@ -16,11 +11,11 @@ rule evaluate_subtyping:
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
     output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/subtyping/{{variant}}.parquet",
+        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{variant}}.parquet",
     log:
-        f"{RESULTS}/logs/evaluate_subtyping/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+        f"{RESULTS}/logs/evaluate_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_subtyping/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+        f"{RESULTS}/benchmarks/evaluate_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
     conda:
         "../envs/evaluate.yaml"
     resources:
@@ -30,42 +25,11 @@ rule evaluate_subtyping:
         settings=PROBE_SETTINGS,
         names=lambda w: {**w_names(w), "method": w.variant},
         seed=SEED,
-        code=code("evaluate_subtyping"),
+        code=code("evaluate_embeddings"),
     message:
-        "Subtyping of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
+        "Probing {wildcards.variant}: {wildcards.task} of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
     script:
-        "../workflow/scripts/evaluate_subtyping.py"
-
-
-rule evaluate_survival:
-    input:
-        embeddings=lambda w: [
-            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
-            for f in PLAN.folds(w.scheme)
-        ],
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
-    output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/survival/{{variant}}.parquet",
-    log:
-        f"{RESULTS}/logs/evaluate_survival/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/evaluate_survival/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
-    conda:
-        "../envs/evaluate.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 120 * attempt,
-    params:
-        settings=PROBE_SETTINGS,
-        names=lambda w: {**w_names(w), "method": w.variant},
-        seed=SEED,
-        code=code("evaluate_survival"),
-    message:
-        "Survival of {wildcards.cohort} with {wildcards.variant} ({wildcards.encoder}, {wildcards.scheme})"
-    script:
-        "../workflow/scripts/evaluate_survival.py"
+        "../workflow/scripts/evaluate_embeddings.py"
 
 
 rule evaluate_baseline:
@@ -154,35 +118,14 @@ rule evaluate_finetune:
         "../workflow/scripts/evaluate_finetune.py"
 
 
-# What the truth itself reaches; for simulated cohorts only, since no other has one.
-rule evaluate_ceiling:
-    input:
-        factors=lambda w: f"{PLAN.simulated_folder(w.cohort)}/truth/factors.tsv",
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-    output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/none/{{scheme}}/{{task}}/ceiling.parquet",
-    log:
-        f"{RESULTS}/logs/evaluate_ceiling/{{cohort}}_{{scheme}}_{{task}}.log",
-    wildcard_constraints:
-        cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["simulate"]),
-    conda:
-        "../envs/evaluate.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=20,
-    params:
-        settings=PROBE_SETTINGS,
-        names=lambda w: {"cohort": w.cohort, "encoder": "none", "scheme": w.scheme},
-        seed=SEED,
-        code=code("evaluate_ceiling"),
-    message:
-        "What the true factors reach: {wildcards.task} of {wildcards.cohort} ({wildcards.scheme})"
-    script:
-        "../workflow/scripts/evaluate_ceiling.py"
-
-
-ALL_PREDICTIONS = [p for c in PLAN.cohorts for p in PLAN.predictions(c)]
+ALL_PREDICTIONS = [
+    *(p for c in PLAN.cohorts for p in PLAN.predictions(c)),
+    *(
+        p
+        for target, name in TRANSFER_PLACES
+        for p in transfer_predictions(target, name)
+    ),
+]
 
 
 rule audit_predictions:
@@ -219,7 +162,12 @@ rule compute_metrics:
             for c in PLAN.cohorts
             for s in CONFIG["splits"]
             if PLAN.predictions(c)
+        ]
+        + [
+            f"{RESULTS}/cohort/{target}/{name}/audit_predictions.json"
+            for target, name in TRANSFER_PLACES
         ],
+        truth=TRUTH,
         embeddings=[
             f"{RESULTS}/embeddings/{c}/{e}/{s}/{v}/{f}.h5ad"
             for c in PLAN.cohorts

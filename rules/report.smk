@@ -8,7 +8,8 @@ rule make_tables:
             f"{RESULTS}/cohort/{c}/{s}/leaks.json"
             for c in PLAN.cohorts
             for s in CONFIG["splits"]
-        ],
+        ]
+        + TRANSFER_AUDITS,
     output:
         index=f"{RESULTS}/tables/index.json",
     log:
@@ -23,6 +24,7 @@ rule make_tables:
         variants=VARIANTS,
         titles=TITLES,
         k=CONFIG["evaluation"]["fewshot"]["k"],
+        sources=list(dict.fromkeys((t.source, t.scheme) for t in PLAN.transfers)),
         code=code("make_tables"),
     message:
         "Writing the tables"
@@ -330,11 +332,16 @@ rule make_report:
                 *(f"leaks_{e}" for e in PLAN.encoders_of(c) if PLAN.trains(c)),
                 *(["audit_predictions"] if PLAN.predictions(c) else []),
             ]
-        ],
+        ]
+        + TRANSFER_AUDITS,
         splits=[
             f"{RESULTS}/cohort/{c}/{s}/splits.json"
             for c in PLAN.cohorts
             for s in CONFIG["splits"]
+        ]
+        + [
+            f"{RESULTS}/cohort/{target}/{name}/splits.json"
+            for target, name in TRANSFER_PLACES
         ],
         template=str(BASE / "workflow" / "report" / "report.html.j2"),
     output:

@@ -134,7 +134,7 @@ KILLED = {
     "select_genes": ("results/rna/T/cv2/genes_r0f0.tsv", "results/rna/T/cv2/transform_r0f0.npz"),
     "pretrain_mirror": ("results/models/T/demo-random/cv2/mirror/r0f0.safetensors", "results/models/state/*"),
     "encode_cohort": ("results/embeddings/T/demo-random/cv2/mirror/r0f0.h5ad", ""),
-    "evaluate_survival": ("results/predictions/T/demo-random/cv2/survival/mirror.parquet", ""),
+    "evaluate_embeddings": ("results/predictions/T/demo-random/cv2/survival/mirror.parquet", ""),
 }
 
 

@@ -148,6 +148,23 @@ def test_ceiling_exists_and_enters_no_comparison(finished):
     assert "ceiling" not in {*compared["method_a"], *compared["method_b"]}
 
 
+def test_truth_recovery_stands_in_the_tables_and_the_report(finished, page):
+    """Simulated cohorts alone have it: the input and every variant, by modality, with the mean of the folds."""
+    results = finished.folder / "results"
+    table = pd.read_csv(results / "tables/truth_recovery.csv")
+    assert set(table["metric"]) == {"r2_shared", "r2_slide", "r2_rna"}
+    rows = set(zip(table["method"], table["modality"], strict=True))
+    assert rows == {(m, v) for m in ("input", "mirror", "align") for v in ("wsi", "rna", "fused")}
+    metrics = pd.read_csv(results / "metrics.tsv", sep="\t", dtype={"fold": str})
+    folds = metrics.query("task == 'truth' and method == 'mirror' and modality == 'rna' and metric == 'r2_shared'")
+    cell = table.query("method == 'mirror' and modality == 'rna' and metric == 'r2_shared'").iloc[0]
+    assert cell["mean"] == pytest.approx(folds[folds["fold"] != "pooled"]["value"].mean(), abs=1e-4)
+    assert cell["ci_low"] <= cell["mean"] <= cell["ci_high"]
+    assert '<h2 id="truth-recovery">' in page
+    for form in ("md", "tex"):
+        assert "Truth recovery" in (results / f"tables/truth_recovery.{form}").read_text()
+
+
 def test_attention_is_that_of_the_embedding(finished):
     """The tiles are scored in the order in which the slide was encoded: the embedding comes out the same."""
     from mirror.interpretation.tiles import rows_as_encoded
@@ -191,6 +208,8 @@ def test_trace_names_every_file_behind_a_cell(finished):
     for word in ("predictions/T/demo-random/cv2/subtyping/mirror.parquet", "r0f0.h5ad (as recorded)",
                  "r0f1.safetensors (as recorded)", "seed 3", '"embed_dim": 32'):  # fmt: skip
         assert word in said
+    said = finished.run("trace", "--config", "cell=T/demo-random/cv2/mirror/truth/readout/wsi/r2_shared")
+    assert "r0f1.safetensors (as recorded)" in said and "truth/factors.tsv" in said
     said = finished.run("trace", "--config", "cell=T/demo-random/cv2/mirrow/subtyping/linear/fused/auroc", ok=False)
     assert "choose among method: " in said
 

@@ -28,7 +28,7 @@ def changed(finished, tmp_path, change):
 def test_outputs_are_whole_and_say_what_they_are(finished):
     results = finished.folder / "results"
     metrics = pd.read_csv(results / "metrics.tsv", sep="\t")
-    assert {"subtyping", "survival"} == set(metrics["task"]) - {"retrieval"}
+    assert {"subtyping", "survival"} == set(metrics["task"]) - {"retrieval", "truth"}
     assert {"mirror", "align", "rna_logistic", "rna_cox", "slide_mean"} <= set(metrics["method"])
     assert metrics["value"].notna().all()
     leaks = json.loads((results / "cohort/T/cv2/leaks.json").read_text())
@@ -60,14 +60,14 @@ def test_nothing_changed_means_nothing_to_do(finished):
 
 def test_an_evaluation_option_reruns_no_slide_and_no_training(finished, tmp_path):
     jobs = changed(finished, tmp_path, lambda c: c["evaluation"].update(protocols=["linear", "fewshot"])).planned()
-    assert jobs["evaluate_subtyping"] == 2
+    assert jobs["evaluate_embeddings"] == 4
     assert not (SLIDES | TRAINING) & set(jobs)
 
 
 def test_bootstrap_reruns_metrics_and_no_probe(finished, tmp_path):
     jobs = changed(finished, tmp_path, lambda c: c["evaluation"]["statistics"].update(bootstrap=60)).planned()
     assert "compute_metrics" in jobs
-    assert not (SLIDES | TRAINING | {"evaluate_subtyping", "evaluate_survival", "evaluate_baseline"}) & set(jobs)
+    assert not (SLIDES | TRAINING | {"evaluate_embeddings", "evaluate_baseline"}) & set(jobs)
 
 
 def test_a_new_variant_trains_itself_alone(finished, tmp_path):

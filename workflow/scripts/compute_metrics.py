@@ -1,11 +1,14 @@
 """Rule compute_metrics: every prediction of a run -> metrics, comparisons and what was left out."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mirror.config.evaluation import EvaluationSettings
-from mirror.evaluation.compute import compute_metrics
+from mirror.evaluation.compute import METRIC_COLUMNS, compute_metrics
 from mirror.evaluation.folds import read_patients, read_splits
 from mirror.io.atomic import write_tsv
 
@@ -22,12 +25,14 @@ def main(
     metrics: Path,
     comparisons: Path,
     notes: Path | None = None,
+    truth: Sequence[Path] = (),
 ) -> None:
     """Score all predictions.
 
     ``patients`` are ``.../{cohort}/patients.tsv`` and ``splits`` are
     ``.../{cohort}/{scheme}/splits.tsv``: cohort and scheme are read from the folders. ``notes``
-    takes the metrics that were left out, and why.
+    takes the metrics that were left out, and why; ``truth`` are tables of truth recovery, which
+    join the metrics as they are.
     """
     tables = compute_metrics(
         predictions,
@@ -37,7 +42,9 @@ def main(
         embeddings,
         seed,
     )
-    write_tsv(metrics, tables.metrics)
+    known = [pd.read_csv(path, sep="\t", dtype={"fold": str}) for path in truth]
+    joined = pd.concat([tables.metrics, *known], ignore_index=True)[METRIC_COLUMNS]
+    write_tsv(metrics, joined.astype({"events": "Int64"}))
     write_tsv(comparisons, tables.comparisons)
     for row in tables.notes.itertuples():
         log.info("left out: %s %s %s %s: %s", row.method, row.task, row.fold, row.metric, row.reason)
@@ -55,6 +62,7 @@ if "snakemake" in globals():
             patients=[Path(path) for path in step.input.patients],
             splits=[Path(path) for path in step.input.splits],
             embeddings=[Path(path) for path in step.input.embeddings],
+            truth=[Path(path) for path in step.input.truth],
             settings=step.params.settings,
             seed=step.params.seed,
             metrics=Path(step.output.metrics),

@@ -14,14 +14,17 @@ import yaml
 import mirror
 from mirror.figures.answer import answers
 from mirror.figures.report import Section, audit_table, plain_caption, render_report
+from mirror.figures.words import methods_text, warnings_of
 
 ORDER = [
-    "Result", "Methods", "Leak audit", "Cohort", "Slides", "Expression", "Subtyping", "Survival",
-    "Few-shot", "Retrieval", "Ablation", "Prototypes", "Attention", "Embeddings", "Pre-training", "Reproducing this",
+    "Result", "Methods", "Leak audit", "Cohort", "Slides", "Expression", "Subtyping", "Survival", "Few-shot",
+    "Retrieval", "Transfer", "Ablation", "Truth recovery", "Prototypes", "Attention", "Embeddings", "Pre-training",
+    "Reproducing this",
 ]  # fmt: skip
 TABLE_SECTION = {
     "subtyping": "Result", "survival": "Result", "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot",
-    "retrieval": "Retrieval", "ablation_subtyping": "Ablation", "ablation_survival": "Ablation",
+    "retrieval": "Retrieval", "transfer": "Transfer", "ablation_subtyping": "Ablation",
+    "ablation_survival": "Ablation", "truth_recovery": "Truth recovery",
 }  # fmt: skip
 COLLAPSED = 0.95  # share of slides that one prototype wins
 SHOWN = {"subtyping": "auroc", "survival": "c_index"}
@@ -58,59 +61,6 @@ def versions() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["what", "version"])
 
 
-def warnings_of(config: dict, encoders: dict, simulated: list[str], audits: dict[str, dict]) -> list[str]:
-    """What must be said before any number."""
-    out = []
-    if simulated:
-        out.append(
-            f"Simulated data: {', '.join(simulated)}. Slides, expression and outcomes were drawn from known factors; "
-            "the figures below show that the workflow runs, and say nothing about patients."
-        )
-    random = [name for name, row in encoders.items() if row.get("weights") == "random"]
-    if random:
-        out.append(
-            f"Untrained patch features: {', '.join(random)} has random weights. Slides carry less information through "
-            "it than through a trained encoder, so slide and fused figures are lower bounds."
-        )
-    if config["rna"]["selection"]["method"] == "published":
-        out.append("LEAKING: genes were selected the published way, with labels of test patients.")
-    for name, audit in audits.items():
-        for check in audit["checks"]:
-            if not check["passed"] and check.get("allowed"):
-                out.append(f"LEAK ALLOWED in {name}: {check['name']}. Reason given: {check.get('reason')}.")
-    return out
-
-
-def methods_text(config: dict) -> list[str]:
-    """The methods in words, with the settings of this run."""
-    model, train = config["pretrain"]["model"], config["pretrain"]["train"]
-    tile, probe, few = config["slides"]["tile"], config["evaluation"]["probe"], config["evaluation"]["fewshot"]
-    schemes = "; ".join(
-        "{}: {} folds, {} repeats, {}".format(name, s["folds"], s["repeats"], s["kind"])
-        for name, s in config["splits"].items()
-    )
-    preset = config["slides"]["preset"]
-    size = (
-        "512 px at 20x, as published" if preset == "published" else f"{tile['size_px']} px at {tile['mpp']} um a pixel"
-    )
-    return [
-        f"Slides were cut into tiles ({size}) and encoded by {', '.join(config['encoders'])}. "
-        "Expression was normalised a sample at a time; genes were chosen "
-        f"({config['rna']['selection']['method']}) and standardised inside each fold, on its training patients alone.",
-        f"Folds are by patient ({schemes}), seed {config['seed']}, and the same for every method.",
-        f"MIRROR was pre-trained on each fold's training patients for {train['epochs']} epochs (width "
-        f"{model['embed_dim']}, {model['tokens']} tiles a bag, batch {train['batch_size']}, learning rate "
-        f"{train['lr']:g}); the number of epochs was fixed beforehand. Embeddings of all tiles were computed once and "
-        f"probed by a linear model ({probe['solver']}), its penalty chosen on an inner split of the training patients.",
-        f"Few-shot: {few['k']} training patients a class or time bin, {few['draws']} draws without replacement. "
-        f"Survival: {config['evaluation']['survival']['bins']} time bins at quantiles of the training patients' event "
-        "times; risk groups by the training median; one risk a patient.",
-        f"Intervals: {config['evaluation']['statistics']['level']:.0%}, "
-        f"{config['evaluation']['statistics']['bootstrap']} bootstrap resamples over patients of the pooled "
-        "out-of-fold predictions. Comparisons are paired, with Holm's correction over a table.",
-    ]
-
-
 def main(
     *,
     figures: list[tuple[str, str, str, str]],
@@ -139,10 +89,9 @@ def main(
     if any(simulated):
         sections["Result"].paragraphs.append(CEILING)
     for entry in json.loads(tables.read_text()):
-        name = entry["name"].removeprefix(f"{entry['scheme']}_")
         markup = (tables.parent / f"{entry['name']}.html").read_text(encoding="utf-8")
         words = (tables.parent / f"{entry['name']}.md").read_text(encoding="utf-8").strip().splitlines()[-1]
-        sections[TABLE_SECTION[name]].table(markup, f"{entry['title']} ({entry['scheme']})", words)
+        sections[TABLE_SECTION[entry["kind"]]].table(markup, f"{entry['title']} ({entry['scheme']})", words)
     for section, path, title, caption in figures:
         text = plain_caption((captions / f"{caption}.rst").read_text(encoding="utf-8"))
         sections[section].figure(Path(path), title, text)

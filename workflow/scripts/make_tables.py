@@ -1,6 +1,7 @@
 """Tables in the paper's layout, from the metrics."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,24 @@ from mirror.io.atomic import write_json
 
 SUBTYPING = ["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
 SURVIVAL = ["c_index", "c_index_uno", "auc_mean", "ibs"]
+TRUTH = ["r2_shared", "r2_slide", "r2_rna"]
+TRANSFER = "transfer"
 RETRIEVAL = ["recall_at_1", "recall_at_5", "recall_at_10", "median_rank"]
 FULL = ("linear", "supervised", "finetune")
+
+TRUTH_LEGEND = (
+    "R² of a ridge regression from an embedding (or from the input itself: mean and SD of the patch features, the "
+    "fold's genes) to the factors from which the patients were drawn, mean over the factors of a group; fitted on a "
+    "fold's training patients, scored on its test patients. 0 is a guess without the embedding. Mean ± SD over folds; "
+    "in brackets the 95 % interval of the corrected resampled t over folds. A slide cannot know RNA-only factors nor "
+    "RNA slide-only ones: these columns show what chance looks like."
+)
+TRANSFER_LEGEND = (
+    "Models and survival heads of the source rank the target's patients; nothing was fitted on the target, and "
+    "patients who are in both cohorts count nowhere. Mean ± SD over the models of the source's folds; in brackets the "
+    "95 % interval by bootstrap over the target's patients. Bold: best of its column (among the variants of one patch "
+    "encoder) and different from the runner-up after Holm's correction."
+)
 
 
 def wanted(variants: list[str], k: int) -> list[dict]:
@@ -60,6 +77,30 @@ def wanted(variants: list[str], k: int) -> list[dict]:
             "wanted": SURVIVAL,
             "methods": variants,
         },
+        {
+            "name": "truth_recovery",
+            "title": "Truth recovery (simulated)",
+            "task": "truth",
+            "protocols": ("readout",),
+            "wanted": TRUTH,
+            "legend": TRUTH_LEGEND,
+        },
+    ]
+
+
+def transfers(sources: list[tuple[str, str]], titles: dict[str, str]) -> list[dict]:
+    """A table for each source and split scheme of ``sources``; its columns are the target cohorts."""
+    return [
+        {
+            "name": f"{TRANSFER}_{scheme}_from_{source}",
+            "title": f"Zero-shot transfer of risk from {titles.get(source, source)} ({scheme})",
+            "task": "survival",
+            "protocols": (TRANSFER,),
+            "wanted": SURVIVAL,
+            "legend": TRANSFER_LEGEND,
+            "scheme": f"{scheme}_from_{source}",
+        }
+        for source, scheme in sources
     ]
 
 
@@ -84,22 +125,32 @@ def main(
     reported: Path | None,
     folder: Path,
     index: Path,
+    sources: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write every table that has rows, and ``index.json`` that lists them in order."""
+    """Write every table that has rows, and ``index.json`` that lists them in order.
+
+    ``sources`` are the (source cohort, split scheme) of the transfers.
+    """
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str, "events": "Float64"})
     compared = pd.read_csv(comparisons, sep="\t")
     elsewhere = read_reported(reported)
     listed = []
     leaking = allowed_leaks(audits)
+
+    def write(kind: str, scheme: str, spec: dict) -> None:
+        note = " ".join(filter(None, [spec.get("note", ""), leaking]))
+        spec = {"scheme": scheme, "reported": elsewhere, **spec, "note": note}
+        table: Table | None = build_table(numbers, compared, **spec)
+        if table:
+            write_table(table, folder, titles)
+            listed.append({"name": table.name, "kind": kind, "title": table.title, "scheme": spec["scheme"]})
+
     for scheme in schemes:
         for spec in wanted(variants, k):
-            name = spec["name"] if len(schemes) == 1 else f"{scheme}_{spec['name']}"
-            note = " ".join(filter(None, [spec.get("note", ""), leaking]))
-            spec = {**spec, "name": name, "note": note, "scheme": scheme, "reported": elsewhere}
-            table: Table | None = build_table(numbers, compared, **spec)
-            if table:
-                write_table(table, folder, titles)
-                listed.append({"name": name, "title": table.title, "scheme": scheme})
+            kind = spec["name"]
+            write(kind, scheme, spec if len(schemes) == 1 else {**spec, "name": f"{scheme}_{kind}"})
+    for spec in transfers(list(sources), titles):
+        write(TRANSFER, "", {**spec, "reported": None})
     write_json(index, listed)
 
 
@@ -118,6 +169,7 @@ if "snakemake" in globals():
             Path(snakemake.input.reported) if snakemake.input.reported else None,  # noqa: F821
             Path(snakemake.output.index).parent,  # noqa: F821
             Path(snakemake.output.index),  # noqa: F821
+            snakemake.params.sources,  # noqa: F821
         ),
         snakemake.log[0],  # noqa: F821
     )

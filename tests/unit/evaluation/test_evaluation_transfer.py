@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,11 +84,46 @@ def test_risk_transfers_to_a_cohort_nothing_was_fitted_on(evaluation_cohort, oth
     assert (pooled["value"] > 0.65).all() and (pooled["n"] == len(target)).all()
 
 
-def test_transfer_refuses_shared_patients(evaluation_cohort):
-    """A patient of both cohorts would have been trained on."""
+def test_transfer_refuses_a_target_of_the_source(evaluation_cohort):
+    """Nobody is left when every patient was trained on."""
     patients, _, splits, files = evaluation_cohort
-    with pytest.raises(InputError, match="in both cohorts"):
+    with pytest.raises(InputError, match="no patient of the target is left"):
         transfer_risk(files, patients, splits, files, patients, Names("a", "b", "c", "d"), QUICK, 0)
+
+
+def test_patients_of_both_cohorts_never_count(evaluation_cohort, other_cohort):
+    """A patient of the source, however written, and one that is not allowed are ranked by no model."""
+    patients, _, splits, files = evaluation_cohort
+    target, target_files = other_cohort
+    shared = target.rename(index={"Q000": "p000"})
+    shared["patient_id"] = shared.index
+    one = splits[splits["fold"] == 0]
+    names = Names("other", "enc", "from_sim", "mirror")
+    found = transfer_risk(
+        files, patients, one, target_files, shared, names, QUICK, 0, allowed=set(shared.index) - {"Q001"}
+    )
+    assert set(found.rows["patient_id"]) == set(shared.index) - {"p000", "Q001"}
+    assert "1 patients of the target are in the source too" in found.metadata["notes"][0]
+    assert set(found.metadata["patients"]["r0f0"]["train"]) <= set(patients.index)
+
+
+def test_embeddings_of_two_checkpoints_are_refused(evaluation_cohort, embeddings_writer, tmp_path):
+    """Risk of one model is no risk in another model's space."""
+    import anndata
+
+    patients, factors, splits, _ = evaluation_cohort
+    one = splits[splits["fold"] == 0]
+    files = []
+    for name, people in (("here", patients), ("there", patients.set_axis([f"Q{i}" for i in range(len(patients))]))):
+        sets = one if name == "here" else one.assign(patient_id=list(people.index), set="test")
+        (file,) = embeddings_writer(tmp_path / name, people, factors, sets)
+        data = anndata.read_h5ad(file)
+        data.uns["mirror"] = json.dumps({"checkpoint_sha256": name})
+        data.write_h5ad(file)
+        files.append((file, people))
+    (here, _), (there, target) = files
+    with pytest.raises(InputError, match="another checkpoint"):
+        transfer_risk([here], patients, one, [there], target, Names("a", "b", "c", "d"), QUICK, 0)
 
 
 def test_target_outcomes_do_not_change_the_risk(evaluation_cohort, other_cohort):

@@ -19,6 +19,7 @@ from typing import Any
 from ..io.errors import InputError
 from ..simulation.names import slide_names
 from .resolve import check_names, load_schema, load_yaml, resolve, resolve_variants
+from .transfers import find_transfers
 
 SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
 
@@ -38,6 +39,7 @@ BASELINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "concat": ("fused", ("subtyping", "survival")),
 }
 CEILING = "ceiling"  # linear heads on the true factors of a simulated cohort
+INPUT = "input"  # the input itself, in the table of what is known of the truth
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,10 @@ class Plan:
         self.cohorts = list(self.config["cohorts"])
         self.results = self.config["results"]
         self.baselines = list(dict.fromkeys(self.config["evaluation"]["baselines"]))
-        clash = set(self.variants) & {*BASELINES, CEILING}
+        clash = set(self.variants) & {*BASELINES, CEILING, INPUT}
         if clash:
             raise InputError(f"variant `{clash.pop()}` has a baseline's name", remedy="rename the variant")
+        self.transfers = find_transfers(self)
 
     @classmethod
     def read(cls, config: dict, base: Path) -> Plan:

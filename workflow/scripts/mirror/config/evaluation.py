@@ -98,6 +98,19 @@ class StatisticsSettings(Settings):
     level: float = Field(0.95, gt=0.5, lt=1, description="Level of confidence intervals.")
 
 
+class TransferSettings(Settings):
+    """One zero-shot transfer: risk of a cohort's patients by the models and heads of another."""
+
+    source: str = Field(description="Cohort whose models and survival heads are used, fitted on its training patients.")
+    target: str = Field(description="Cohort whose patients are ranked; nothing is fitted on them.")
+    max_missing_genes: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the source's genes that the target may lack; they take the source's training median.",
+    )
+
+
 class EvaluationSettings(Settings):
     """What is evaluated, and how."""
 
@@ -120,6 +133,10 @@ class EvaluationSettings(Settings):
     finetune: FineTuneSettings = Field(FineTuneSettings(), description="Fine-tuning of the whole model.")
     baseline: BaselineSettings = Field(BaselineSettings(), description="Budgets of trained baselines.")
     statistics: StatisticsSettings = Field(StatisticsSettings(), description="Intervals and tests.")
+    transfer: list[TransferSettings] = Field(
+        default_factory=list,
+        description="Zero-shot transfers of risk between cohorts, e.g. [{source: BRCA, target: RCC}]; none by default.",
+    )
     reported: str | None = Field(
         "config/reported.csv", description="Figures reported elsewhere, shown in a column of their own."
     )

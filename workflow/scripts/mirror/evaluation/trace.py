@@ -16,7 +16,7 @@ from .folds import fold_name
 from .predictions import read_predictions, sha256_file
 
 FORM = "cohort/encoder/scheme/method/task/protocol/modality/metric[/head]"
-RETRIEVAL = "retrieval"
+RETRIEVAL, TRUTH = "retrieval", "truth"
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def checkpoint_header(path: str | Path) -> dict[str, Any]:
 
 def _checked(path: Path, recorded: str | None) -> dict[str, Any]:
     """A file with its hash, and whether it is still the one that was recorded."""
+    if path.is_dir():
+        return {"file": str(path), "state": "a folder"}
     if not path.is_file():
         return {"file": str(path), "state": "MISSING", "recorded_sha256": recorded}
     found = sha256_file(path)
@@ -80,7 +82,7 @@ def _checked(path: Path, recorded: str | None) -> dict[str, Any]:
 
 def _model(embeddings: Path, recorded: str | None) -> dict[str, Any]:
     """One fold's embeddings and the checkpoint behind them."""
-    out = {"fold": embeddings.stem, "embeddings": _checked(embeddings, recorded)}
+    out = {"fold": embeddings.stem, "cohort": embeddings.parts[-5], "embeddings": _checked(embeddings, recorded)}
     if not embeddings.is_file():
         return out
     with h5py.File(embeddings) as file:
@@ -136,9 +138,15 @@ def trace(results: str | Path, text: str) -> dict[str, Any]:
         "figures": json.loads(rows[shown].to_json(orient="records")),
     }
     place = Path(cell.cohort) / cell.encoder / cell.scheme
-    if cell.task == RETRIEVAL:
+    if cell.task in (RETRIEVAL, TRUTH):  # measured on the embeddings themselves
         folder = results / "embeddings" / place / cell.method
         out["models"] = [_model(path, None) for path in sorted(folder.glob("*.h5ad"))]
+        if cell.task == TRUTH:
+            known = [results / "simulated" / cell.cohort / "truth" / "factors.tsv"]
+            known.append((results / "truth" / place).with_suffix(".tsv"))
+            if not out["models"]:  # the row of the input itself
+                known += [results / "rna" / f"{cell.cohort}.h5ad", results / "slides" / "features" / cell.encoder]
+            out["sources"] = [_checked(path, None) for path in known]
         return out
     file = results / "predictions" / place / cell.task / f"{cell.method}.parquet"
     frame, told = read_predictions(file)
@@ -147,7 +155,10 @@ def trace(results: str | Path, text: str) -> dict[str, Any]:
     out["probe"] = {"seed": told.get("seed"), "settings": told.get("settings"), "notes": told.get("notes", [])}
     folds = sorted({fold_name(r, f) for r, f in zip(own["repeat"], own["fold"], strict=True)})
     out["fitted_on"] = {
-        fold: len(seen.get("train", [])) for fold, seen in told.get("patients", {}).items() if fold in folds
+        fold: len(seen.get("train", []))
+        for fold, seen in told.get("patients", {}).items()
+        # Every fold's model of the source ranks the whole target; the draw tells them apart.
+        if fold in folds or cell.protocol == "transfer"
     }
     sources = told.get("sources", [])
     out["models"] = [
@@ -192,7 +203,7 @@ def render(found: dict[str, Any]) -> str:
         ]
         lines += [f"  note: {note}" for note in found["probe"]["notes"]]
     for model in found.get("models", []):
-        lines += ["", f"Fold {model['fold']}"]
+        lines += ["", f"Fold {model['fold']} ({model['cohort']})"]
         for name in ("embeddings", "checkpoint"):
             if name in model:
                 entry = model[name]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ..cohort.patient_keys import patient_key
 from ..config.evaluation import EvaluationSettings
 from ..io.errors import InputError
 from .evaluate import Names, Result, stamp
-from .folds import fold_name, iterate_folds, load_fold, parse_fold, usable
+from .folds import FoldEmbeddings, check_membership, fold_name, iterate_folds, load_fold, parse_fold, usable
 from .predictions import empty, sha256_file, survival_rows
 from .survival import TooFewEvents, fit_survival
 
@@ -28,6 +29,7 @@ def transfer_risk(
     names: Names,
     settings: EvaluationSettings,
     seed: int,
+    allowed: Collection[str] | None = None,
 ) -> Result:
     """Fit a survival head in the source cohort and rank the target cohort, which nothing was fitted on.
 
@@ -41,9 +43,12 @@ def transfer_risk(
     source_splits : DataFrame
         Only training patients of the source are fitted on, so that its own figures stay comparable.
     names : Names
-        ``cohort`` is the target; name the source in ``scheme`` (for example ``from_brca``).
+        ``cohort`` is the target; name the source in ``scheme`` (for example ``cv5_from_BRCA``).
     settings, seed
         See `evaluate_embeddings`.
+    allowed : collection of str, optional
+        Patients of the target that may count; all by default. Whoever is in the source as well,
+        under any form of the identifier, counts nowhere.
 
     Returns
     -------
@@ -51,23 +56,38 @@ def transfer_risk(
         Protocol ``transfer``. Every fold's model predicts every target patient: the model's
         repeat and fold become the row's ``draw`` (numbered), so that metrics are averaged over
         models and no patient counts twice. The risk threshold is the source's training median.
+
+    Raises
+    ------
+    InputError
+        No patient of the target is left; a fold lacks embeddings; the two cohorts' embeddings of a
+        fold are of two checkpoints.
     """
     by_fold = {parse_fold(Path(path).stem): Path(path) for path in target_files}
     known, target = usable(source_patients, "survival"), usable(target_patients, "survival")
-    both = sorted(set(known.index) & set(target.index))
-    if both:
+    here_too = {patient_key(p) for p in source_patients.index}
+    both = [p for p in target.index if patient_key(p) in here_too]
+    target = target.drop(index=both)
+    if allowed is not None:
+        target = target[target.index.isin(set(allowed))]
+    if target.empty:
         raise InputError(
-            f"{len(both)} patients are in both cohorts, {both[0]} first", remedy="leave them out of the target cohort"
+            f"no patient of the target is left ({len(both)} with an outcome are in the source too)",
+            remedy="name a target cohort of other patients with known outcomes",
         )
     sources = {parse_fold(Path(path).stem): Path(path) for path in source_files}
     parts, seen, notes = [], {}, []
+    if both:
+        notes.append(f"{len(both)} patients of the target are in the source too and were left out, {both[0]} first")
     for draw, fold in enumerate(iterate_folds(source_splits)):
         key = (fold.repeat, fold.fold)
         if key not in sources or key not in by_fold:
             raise InputError("a fold has no embeddings in one of the cohorts", row=fold_name(*key))
         here, there = load_fold(sources[key]), load_fold(by_fold[key])
+        check_membership(here, fold, sources[key])
+        _check_same_model(here, there, by_fold[key])
         train = [p for p in fold.train if p in known.index]
-        seen[fold.name] = {"train": train}
+        seen[fold.name] = {"train": train, "inner_validation": train, "encoder": here.provenance}
         for modality in settings.modalities:
             if modality not in here.modalities or modality not in there.modalities:
                 continue
@@ -98,6 +118,8 @@ def transfer_risk(
                 )
                 how = {"task": "survival", "protocol": "transfer", "modality": modality, "head": head}
                 parts.append(stamp(predicted, names, **how, repeat=0, fold=0, draw=draw, seed=seed))
+    for note in dict.fromkeys(notes):
+        log.warning("%s %s %s: %s", names.cohort, names.method, names.scheme, note)
     metadata = {
         "patients": seen,
         "settings": settings.model_dump(mode="json"),
@@ -106,6 +128,14 @@ def transfer_risk(
         "notes": list(dict.fromkeys(notes)),
     }
     return Result(pd.concat(parts, ignore_index=True) if parts else empty("survival"), metadata)
+
+
+def _check_same_model(here: FoldEmbeddings, there: FoldEmbeddings, path: Path) -> None:
+    recorded = [e.provenance.get("checkpoint_sha256") for e in (here, there)]
+    if all(recorded) and recorded[0] != recorded[1]:
+        raise InputError(
+            "embedded with another checkpoint than the source cohort", file=path, remedy="delete it and run again"
+        )
 
 
 def _outcome(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

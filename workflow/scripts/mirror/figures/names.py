@@ -19,6 +19,7 @@ METHODS = {
     "mirror": "MIRROR",
     "mirror_plus": "MIRROR+",
     "ceiling": "True factors (ceiling)",
+    "input": "The input itself",
 }
 METRICS = {
     "accuracy": "Accuracy",
@@ -38,6 +39,9 @@ METRICS = {
     "recall_at_5": "Recall@5",
     "recall_at_10": "Recall@10",
     "median_rank": "Median rank",
+    "r2_shared": "R² shared",
+    "r2_slide": "R² slide-only",
+    "r2_rna": "R² RNA-only",
 }
 MODALITIES = {
     "wsi": "slide",
@@ -52,7 +56,7 @@ MODALITIES = {
 HEADS = {
     "discrete": "discrete-time",
     "cox": "Cox",
-    **dict.fromkeys(["logistic", "coxnet", "forest", "rsf", "mil", "mlp", "inner_product"], ""),
+    **dict.fromkeys(["logistic", "coxnet", "forest", "rsf", "mil", "mlp", "inner_product", "ridge"], ""),
 }
 LOWER_IS_BETTER = {"ece", "brier", "ibs", "logrank_p", "median_rank"}
 

@@ -17,6 +17,11 @@ from ..io.atomic import atomic_path, write_text
 from ..io.escape import escape_formula
 from .names import HEADS, MODALITIES, method_name, method_order, metric_name
 
+LEGEND = (
+    "Mean ± SD over folds; in brackets the 95 % interval by bootstrap over patients on pooled out-of-fold "
+    "predictions. Bold: best of its column (among the methods of one patch encoder) and different from the "
+    "runner-up after Holm's correction."
+)
 ROW = ["encoder", "method", "modality", "head"]
 MODALITY_ORDER = list(MODALITIES)
 NO_ENCODER = "none"
@@ -72,6 +77,8 @@ class Table:
         (row number, column number) to Cell.
     n : dict
         Cohort to "n patients[, m events]".
+    legend : str
+        What the figures and brackets of a cell are.
     """
 
     name: str
@@ -81,6 +88,7 @@ class Table:
     columns: list[tuple[str, str]]
     cells: dict[tuple[int, int], Cell]
     n: dict[str, str]
+    legend: str = LEGEND
 
     def header(self, titles: dict[str, str] | None = None) -> list[str]:
         """Column heads."""
@@ -110,6 +118,7 @@ def build_table(
     methods: list[str] | None = None,
     note: str = "",
     reported: pd.DataFrame | None = None,
+    legend: str = LEGEND,
 ) -> Table | None:
     """Make one table from the long metrics.
 
@@ -125,6 +134,8 @@ def build_table(
         Only these; all by default.
     reported : DataFrame, optional
         Figures reported elsewhere (see `mirror.figures.reported`), in rows of their own.
+    legend : str
+        What the figures and brackets of a cell are, where it is not the usual.
 
     Returns
     -------
@@ -165,7 +176,7 @@ def build_table(
     rows = [_row_texts(k) for k in keys]
     if reported is not None:
         note = " ".join(filter(None, [note, _add_reported(reported, task, protocols, methods, columns, rows, cells)]))
-    return Table(name, title, note, rows, columns, cells, _sizes(some, cohorts))
+    return Table(name, title, note, rows, columns, cells, _sizes(some, cohorts), legend)
 
 
 def _add_reported(
@@ -350,12 +361,7 @@ def _two_lines(text: str) -> str:
 def caption(table: Table, titles: dict[str, str]) -> str:
     """What is shown and how it was computed."""
     sizes = "; ".join(f"{titles.get(c, c)}: {n}" for c, n in table.n.items())
-    return (
-        "Mean ± SD over folds; in brackets the 95 % interval by bootstrap over patients on pooled out-of-fold "
-        "predictions. Bold: best of its column (among the methods of one patch encoder) and different from the "
-        "runner-up after Holm's correction. "
-        f"{sizes}.{' ' + table.note if table.note else ''}"
-    )
+    return f"{table.legend} {sizes}.{' ' + table.note if table.note else ''}"
 
 
 def write_table(table: Table, folder: Path, titles: dict[str, str]) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
 
 from ..config.evaluation import ProbeSettings, SurvivalSettings
@@ -17,13 +16,13 @@ from ..evaluation.probe import fit_logistic
 from ..evaluation.retrieval import partner_ranks
 from ..evaluation.survival import fit_survival
 from ..evaluation.survival_metrics import Censoring, FoldRisks, survival_metrics
+from ..evaluation.truth import bag_summary, r2, ridge, standardised
 from ..model.mirror import Mirror, build_model
 from ..model.targets import bag_statistics
 from ..training.distributed import Group
 from ..training.seeds import stream, torch_seed
 from ..training.step import Batch, TrainStep, learning_rate, make_optimizer
 
-PENALTIES = np.logspace(-1, 5, 13)
 RECALL_AT = (1, 5, 10)
 GROUPS = {"slide_shared": "shared_", "slide_own": "slide_", "rna_shared": "shared_", "rna_own": "rna_"}
 
@@ -147,8 +146,7 @@ def embed(model: Mirror, pairs: Pairs, batch: int = 64) -> Embedded:
 
 def input_summaries(pairs: Pairs, spread: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """What a linear readout of the input sees: mean (and SD) of the patch features; the genes."""
-    slide = np.stack([np.r_[bag.mean(0), bag.std(0)] if spread else bag.mean(0) for bag in pairs.bags])
-    return slide, pairs.rna
+    return np.stack([bag_summary(bag, spread) for bag in pairs.bags]), pairs.rna
 
 
 def recovered(x: np.ndarray, factors: np.ndarray, groups: np.ndarray | None = None, folds: int = 5) -> float:
@@ -163,16 +161,13 @@ def recovered(x: np.ndarray, factors: np.ndarray, groups: np.ndarray | None = No
     folds : int
         Outer folds; the penalty of each factor is chosen by leave-one-out inside the rest.
     """
-    z = x.astype(np.float64)
-    z = (z - z.mean(0)) / np.where(z.std(0) > 1e-7, z.std(0), 1.0)
+    (z,) = standardised(x)
     number = np.arange(len(z)) if groups is None else np.unique(groups, return_inverse=True)[1]
     fold_of = np.empty(number.max() + 1, int)
     for i, (_, test) in enumerate(KFold(folds, shuffle=True, random_state=0).split(fold_of)):
         fold_of[test] = i
     splits = [(np.flatnonzero(fold_of[number] != i), np.flatnonzero(fold_of[number] == i)) for i in range(folds)]
-    guess = cross_val_predict(RidgeCV(PENALTIES, alpha_per_target=True), z, factors, cv=splits)
-    residual = ((factors - guess.reshape(factors.shape)) ** 2).sum(0)
-    return float((1 - residual / ((factors - factors.mean(0)) ** 2).sum(0)).mean())
+    return r2(factors, cross_val_predict(ridge(), z, factors, cv=splits), factors.mean(0))
 
 
 def truth_recovery(slide: np.ndarray, rna: np.ndarray, pairs: Pairs) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Rule evaluate_survival: frozen embeddings of all folds -> survival predictions."""
+"""Rule evaluate_embeddings: frozen embeddings of all folds -> predictions of one task."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,9 @@ from mirror.evaluation.evaluate import Names, evaluate_embeddings
 from mirror.evaluation.folds import read_patients, read_splits
 from mirror.evaluation.predictions import write_predictions
 
-TASK = "survival"
-
 
 def main(
+    task: str,
     embeddings: list[Path],
     patients: Path,
     splits: Path,
@@ -22,19 +21,19 @@ def main(
 ) -> None:
     """Probe the embeddings and write the predictions.
 
-    ``names`` holds cohort, encoder, scheme and method; ``settings`` is the configuration's
-    ``evaluation`` section.
+    ``task`` is subtyping or survival; ``names`` holds cohort, encoder, scheme and method;
+    ``settings`` is the configuration's ``evaluation`` section.
     """
     result = evaluate_embeddings(
         embeddings,
         read_patients(patients),
         read_splits(splits),
-        TASK,
+        task,
         Names(**names),
         EvaluationSettings(**settings),
         seed,
     )
-    write_predictions(out, result.rows, TASK, result.metadata)
+    write_predictions(out, result.rows, task, result.metadata)
 
 
 if "snakemake" in globals():
@@ -43,6 +42,7 @@ if "snakemake" in globals():
     step = snakemake  # noqa: F821
     run_step(
         lambda: main(
+            task=step.wildcards.task,
             embeddings=[Path(path) for path in step.input.embeddings],
             patients=Path(step.input.patients),
             splits=Path(step.input.splits),

@@ -1,0 +1,59 @@
+"""Rule evaluate_transfer: survival heads of one cohort -> risk of another cohort's patients."""
+
+from pathlib import Path
+from typing import Any
+
+from mirror.config.evaluation import EvaluationSettings
+from mirror.evaluation.evaluate import Names
+from mirror.evaluation.folds import read_patients, read_splits
+from mirror.evaluation.predictions import write_predictions
+from mirror.evaluation.transfer import transfer_risk
+
+
+def main(
+    source_embeddings: list[Path],
+    source_patients: Path,
+    source_splits: Path,
+    target_embeddings: list[Path],
+    target_patients: Path,
+    splits: Path,
+    settings: dict[str, Any],
+    names: dict[str, str],
+    seed: int,
+    out: Path,
+) -> None:
+    """Fit on the source's training patients, rank those of the target that ``splits`` (of the transfer) test."""
+    mine = read_splits(splits)
+    result = transfer_risk(
+        source_embeddings,
+        read_patients(source_patients),
+        read_splits(source_splits),
+        target_embeddings,
+        read_patients(target_patients),
+        Names(**names),
+        EvaluationSettings(**settings),
+        seed,
+        allowed=set(mine.loc[mine["set"] == "test", "patient_id"]),
+    )
+    write_predictions(out, result.rows, "survival", result.metadata)
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    step = snakemake  # noqa: F821
+    run_step(
+        lambda: main(
+            source_embeddings=[Path(path) for path in step.input.source_embeddings],
+            source_patients=Path(step.input.source_patients),
+            source_splits=Path(step.input.source_splits),
+            target_embeddings=[Path(path) for path in step.input.target_embeddings],
+            target_patients=Path(step.input.target_patients),
+            splits=Path(step.input.splits),
+            settings=step.params.settings,
+            names=dict(step.params.names),
+            seed=step.params.seed,
+            out=Path(step.output.predictions),
+        ),
+        step.log[0],
+    )

@@ -1,0 +1,82 @@
+"""What the report says in words: warnings that come before any number, and the methods with this run's settings."""
+
+from __future__ import annotations
+
+
+def warnings_of(config: dict, encoders: dict, simulated: list[str], audits: dict[str, dict]) -> list[str]:
+    """What must be said before any number."""
+    out = []
+    if simulated:
+        out.append(
+            f"Simulated data: {', '.join(simulated)}. Slides, expression and outcomes were drawn from known factors; "
+            "the figures below show that the workflow runs, and say nothing about patients."
+        )
+    random = [name for name, row in encoders.items() if row.get("weights") == "random"]
+    if random:
+        out.append(
+            f"Untrained patch features: {', '.join(random)} has random weights. Slides carry less information through "
+            "it than through a trained encoder, so slide and fused figures are lower bounds."
+        )
+    if config["rna"]["selection"]["method"] == "published":
+        out.append("LEAKING: genes were selected the published way, with labels of test patients.")
+    for name, audit in audits.items():
+        for check in audit["checks"]:
+            if not check["passed"] and check.get("allowed"):
+                out.append(f"LEAK ALLOWED in {name}: {check['name']}. Reason given: {check.get('reason')}.")
+    return out
+
+
+def slides_text(config: dict) -> list[str]:
+    """Where patch features came from, for each way in which a cohort of this run got them."""
+    tile, preset = config["slides"]["tile"], config["slides"]["preset"]
+    size = (
+        "512 px at 20x, as published" if preset == "published" else f"{tile['size_px']} px at {tile['mpp']} um a pixel"
+    )
+    imported = {
+        name: [f"{f['encoder']} ({f['width']} wide, {f['format']})" for f in cohort["features"]]
+        for name, cohort in config["cohorts"].items()
+        if cohort["features"]
+    }
+    cut = [n for n, c in config["cohorts"].items() if (c["samples"] or c["simulate"]) and n not in imported]
+    out = []
+    if cut:
+        whose = f" of {', '.join(cut)}" if imported else ""
+        out.append(f"Slides{whose} were cut into tiles ({size}) and encoded by {', '.join(config['encoders'])}.")
+    for names in dict.fromkeys(tuple(found) for found in imported.values()):
+        whose = ", ".join(cohort for cohort, found in imported.items() if tuple(found) == names)
+        out.append(f"Patch features of {whose} were made elsewhere and imported: {', '.join(names)}.")
+    return out
+
+
+def methods_text(config: dict) -> list[str]:
+    """The methods in words, with the settings of this run."""
+    model, train = config["pretrain"]["model"], config["pretrain"]["train"]
+    probe, few = config["evaluation"]["probe"], config["evaluation"]["fewshot"]
+    schemes = "; ".join(
+        "{}: {} folds, {} repeats, {}".format(name, s["folds"], s["repeats"], s["kind"])
+        for name, s in config["splits"].items()
+    )
+    pairs = "; ".join(f"{t['source']} to {t['target']}" for t in config["evaluation"]["transfer"])
+    transfer = (
+        f"Zero-shot transfer of risk ({pairs}): the source's gene selection, scaling, model and survival head of each "
+        "fold, all fitted on its training patients, were applied to the target's patients as they are."
+    )
+    expression = (
+        "Expression was normalised a sample at a time; genes were chosen "
+        f"({config['rna']['selection']['method']}) and standardised inside each fold, on its training patients alone."
+    )
+    return [
+        " ".join([*slides_text(config), expression]),
+        f"Folds are by patient ({schemes}), seed {config['seed']}, and the same for every method.",
+        f"MIRROR was pre-trained on each fold's training patients for {train['epochs']} epochs (width "
+        f"{model['embed_dim']}, {model['tokens']} tiles a bag, batch {train['batch_size']}, learning rate "
+        f"{train['lr']:g}); the number of epochs was fixed beforehand. Embeddings of all tiles were computed once and "
+        f"probed by a linear model ({probe['solver']}), its penalty chosen on an inner split of the training patients.",
+        f"Few-shot: {few['k']} training patients a class or time bin, {few['draws']} draws without replacement. "
+        f"Survival: {config['evaluation']['survival']['bins']} time bins at quantiles of the training patients' event "
+        "times; risk groups by the training median; one risk a patient.",
+        f"Intervals: {config['evaluation']['statistics']['level']:.0%}, "
+        f"{config['evaluation']['statistics']['bootstrap']} bootstrap resamples over patients of the pooled "
+        "out-of-fold predictions. Comparisons are paired, with Holm's correction over a table.",
+        *([transfer] if pairs else []),
+    ]

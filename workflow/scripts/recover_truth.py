@@ -1,0 +1,77 @@
+"""Rule recover_truth: embeddings and the planted factors of a simulated cohort -> R2 of a readout."""
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from mirror.evaluation.ceiling import read_factors
+from mirror.evaluation.evaluate import Names
+from mirror.evaluation.folds import read_splits
+from mirror.evaluation.truth import INPUT, bag_summary, truth_of_embeddings, truth_of_input
+from mirror.io.atomic import write_tsv
+from mirror.io.features import FeatureFile
+from mirror.rna.transform import Transform
+
+
+def slide_inputs(slides: Path, status: list[Path], features: Path) -> tuple[np.ndarray, list[str]]:
+    """Summary of each slide's patch features, and its patient; slides without features are left out."""
+    table = pd.read_csv(slides, sep="\t", dtype={"slide_id": str, "patient_id": str})
+    for path in status:
+        told = pd.read_csv(path, sep="\t", dtype=str)
+        table = table[~table["slide_id"].isin(told.loc[told["status"] != "ok", "slide_id"])]
+    bags = (FeatureFile(features / f"{slide}.h5").all() for slide in table["slide_id"])
+    return np.stack([bag_summary(bag) for bag in bags]), table["patient_id"].tolist()
+
+
+def rna_inputs(rna: Path, transforms: list[Path]) -> dict[str, tuple[np.ndarray, list[str]]]:
+    """Each fold's transformed genes of every patient."""
+    data = anndata.read_h5ad(rna)
+    patients = data.obs_names.astype(str).tolist()
+    return {p.stem.removeprefix("transform_"): (Transform.load(p).apply(data), patients) for p in transforms}
+
+
+def main(
+    factors: Path,
+    splits: Path,
+    embeddings: list[Path],
+    slides: Path,
+    status: list[Path],
+    features: Path,
+    rna: Path,
+    transforms: list[Path],
+    names: dict[str, str],
+    seed: int,
+    out: Path,
+) -> None:
+    """Write the readout of the input and of every variant; the variant is the embeddings' folder."""
+    truth, folds = read_factors(factors), read_splits(splits)
+    inputs = slide_inputs(slides, status, features), rna_inputs(rna, transforms)
+    tables = [truth_of_input(*inputs, truth, folds, Names(**names, method=INPUT), seed)]
+    for variant in dict.fromkeys(path.parent.name for path in embeddings):
+        files = [path for path in embeddings if path.parent.name == variant]
+        tables.append(truth_of_embeddings(files, truth, folds, Names(**names, method=variant), seed))
+    write_tsv(out, pd.concat(tables, ignore_index=True))
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    step = snakemake  # noqa: F821
+    run_step(
+        lambda: main(
+            factors=Path(step.input.factors),
+            splits=Path(step.input.splits),
+            embeddings=[Path(path) for path in step.input.embeddings],
+            slides=Path(step.input.slides),
+            status=[Path(path) for path in step.input.features],
+            features=Path(step.params.features),
+            rna=Path(step.input.rna),
+            transforms=[Path(path) for path in step.input.transforms],
+            names=dict(step.params.names),
+            seed=step.params.seed,
+            out=Path(step.output.truth),
+        ),
+        step.log[0],
+    )
