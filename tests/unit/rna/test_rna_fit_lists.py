@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import anndata as ad
@@ -34,6 +35,13 @@ def test_cosmic_both_layouts(tmp_path: Path) -> None:
     assert read_gene_list(write(tmp_path, newer), ["breast"]) == ("TP53",)
 
 
+def test_lists_may_be_compressed(tmp_path: Path) -> None:
+    """COSMIC's newer downloads are gzipped TSV, with the line ends of any system."""
+    for name in ("census.tsv.gz", "census.tsv"):
+        (tmp_path / name).write_bytes(gzip.compress(COSMIC.replace("\n", "\r\n").encode()))
+        assert read_gene_list(tmp_path / name) == ("CDH1", "APC", "HLA-A")
+
+
 def test_plain_list_and_gmt(tmp_path: Path) -> None:
     assert read_gene_list(write(tmp_path, "Gene\nTP53\n\nHLA-A # why\nTP53\nAC012345.1\n")) == (
         "TP53",
@@ -48,9 +56,9 @@ def test_plain_list_and_gmt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "no gene in the list"),
+        ("", "is empty"),
         ("# nothing\n", "no gene in the list"),
-        ("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "one gene a line"),
+        ("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "web page"),
         ("TP53, KRAS\n", "one gene a line"),
     ],
 )
@@ -60,14 +68,14 @@ def test_lists_that_are_none(tmp_path: Path, text: str, problem: str) -> None:
 
 
 def test_what_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not there"):
+    with pytest.raises(InputError, match="no such file"):
         read_gene_list(tmp_path / "absent.txt")
     with pytest.raises(InputError, match="needs COSMIC"):
         read_gene_list(write(tmp_path, "TP53\n"), ["breast"])
     with pytest.raises(InputError, match="given twice"):
         read_gmt(write(tmp_path, "A\tx\tG1\nA\tx\tG2\n"))
     (tmp_path / "binary").write_bytes(b"\x1f\x8b\x08\x00\xff\xfe")
-    with pytest.raises(InputError, match="not text"):
+    with pytest.raises(InputError, match="broken off"):
         read_gene_list(tmp_path / "binary")
 
 

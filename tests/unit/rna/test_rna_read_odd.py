@@ -145,6 +145,15 @@ def test_parquet_identifiers(tmp_path):
     same(read(tmp_path / "b.parquet", numbers)[0], numbers)
 
 
+def test_porpoise_columns_in_parquet(tmp_path):
+    """Copy numbers and mutations beside the genes are no genes in this container either."""
+    frame = table(genes=[f"{gene}_rnaseq" for gene in GENES])
+    frame.insert(0, "TP53_cnv", 1)
+    frame.insert(0, "censorship", 1)
+    frame.rename_axis("case_id").reset_index().to_parquet(tmp_path / "a.parquet")
+    same(read(tmp_path / "a.parquet")[0])
+
+
 def test_h5ad_identifiers(tmp_path):
     """A column with one value names nobody; rows without a name are left out; a transposed file is refused."""
     adata = ad.AnnData(VALUES, obs=pd.DataFrame({"sample": "tumour"}, index=PATIENTS), var=pd.DataFrame(index=GENES))

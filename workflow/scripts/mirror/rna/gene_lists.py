@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mirror.io.errors import InputError
+from mirror.io.openers import open_text
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -55,7 +56,7 @@ def read_gene_list(path: str | Path, tumours: Sequence[str] = ()) -> tuple[str, 
     ----------
     path : path-like
         COSMIC's CSV (``Gene Symbol``) or TSV (``GENE_SYMBOL``); one gene a line, ``#`` begins a
-        comment; or GMT.
+        comment; or GMT. Compressed or not.
     tumours : sequence of str
         COSMIC only: keep the genes whose somatic tumour types contain one of these words, in any
         case.
@@ -119,12 +120,8 @@ def _bare(name: str) -> str:
 
 
 def _lines(path: str | Path) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError("the gene list is not there", file=path, remedy="check the path in the config") from None
-    except UnicodeDecodeError:
-        raise InputError("the gene list is not text", file=path, remedy="unpack it, or save it as UTF-8") from None
+    with open_text(path) as text:
+        return text.read().splitlines()
 
 
 def match_genes(adata: AnnData, names: Sequence[str]) -> np.ndarray:

@@ -18,6 +18,7 @@ from .base import Blocks, RawMatrix, kind_from_name
 from .samples import SampleSelector
 
 _CELLS = 4 << 20
+SUFFIX = "_rnaseq"
 
 
 def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction | None = None) -> RawMatrix:
@@ -75,7 +76,11 @@ def _read(
         raise InputError(f"column {unknown[0]!r} is not numeric", file=path, remedy="remove the column")
     notes["columns_left_out"] = [name for name in names if name not in numeric or way.is_clinical(name)]
     names = [name for name in names if name not in notes["columns_left_out"] and not name.startswith("__index")]
-    notes["columns_unlike_genes"] = way.unlike_genes(names)
+    if rna := [name for name in names if name.lower().endswith(SUFFIX)]:  # PORPOISE's columns, saved as parquet
+        notes["columns_left_out"] += [name for name in names if name not in set(rna)]
+        names = rna
+    genes = pd.DataFrame({"id": [name[: -len(SUFFIX)] for name in names] if rna else names})
+    notes["columns_unlike_genes"] = way.unlike_genes(genes["id"])
     chosen = select(ids)
     select.require(len(chosen), path)
     values = np.empty((len(chosen), len(names)), np.float32)
@@ -87,7 +92,7 @@ def _read(
             values[done : done + len(inside)] = _floats(batch.take(pa.array(inside)), names)
         done += len(inside)
         row += batch.num_rows
-    return RawMatrix(values, [ids[i] for i in chosen], pd.DataFrame({"id": names}), kind_from_name(path), notes)
+    return RawMatrix(values, [ids[i] for i in chosen], genes, kind_from_name(path), notes)
 
 
 def side_column(file: pq.ParquetFile, path: str, known: way.Known) -> str:
