@@ -110,6 +110,7 @@ rule evaluate_finetune:
         settings=PROBE_SETTINGS,
         names=lambda w: {**w_names(w), "method": f"{w.variant}_finetune"},
         features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
         code=code("evaluate_finetune"),
     message:

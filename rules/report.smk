@@ -25,6 +25,7 @@ rule make_tables:
         titles=TITLES,
         k=CONFIG["evaluation"]["fewshot"]["k"],
         sources=list(dict.fromkeys((t.source, t.scheme) for t in PLAN.transfers)),
+        horizons=CONFIG["evaluation"]["survival"]["horizons_days"],
         code=code("make_tables"),
     message:
         "Writing the tables"

@@ -16,6 +16,7 @@ rule evaluate_ceiling:
         factors=lambda w: f"{PLAN.simulated_folder(w.cohort)}/truth/factors.tsv",
         patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
         splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
     output:
         predictions=f"{RESULTS}/predictions/{{cohort}}/none/{{scheme}}/{{task}}/ceiling.parquet",
     log:

@@ -1,7 +1,5 @@
 """Rule evaluate_finetune: fine-tune every fold's checkpoint on one task -> predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,8 @@ from mirror.evaluation.evaluate import Names
 from mirror.evaluation.finetune import evaluate_finetuned
 from mirror.evaluation.folds import read_patients, read_splits
 from mirror.evaluation.predictions import write_predictions
+from mirror.io.checkpoints import load_checkpoint
+from mirror.io.devices import lock_gpu
 from mirror.training.data import load_paired
 
 
@@ -28,6 +28,7 @@ def main(
     seed: int,
     out: Path,
     feature_status: Sequence[Path] = (),
+    min_focus: float | None = None,
 ) -> None:
     """Fine-tune and write the predictions.
 
@@ -35,23 +36,34 @@ def main(
     ``features`` is the folder of ``{slide_id}.h5``.
     """
     fitted = {path.stem.removeprefix("transform_"): path for path in transforms}
+    train = load_checkpoint(checkpoints[0]).settings.train  # one variant: the same in every fold
 
     def load(fold):
         transform = fitted.get(fold.name)
         return load_paired(
-            patients, slides, splits, fold.name, expression, transform, features, feature_status=feature_status
+            patients,
+            slides,
+            splits,
+            fold.name,
+            expression,
+            transform,
+            features,
+            feature_status=feature_status,
+            order=train.token_order,
+            min_focus=min_focus,
         )
 
-    result = evaluate_finetuned(
-        {path.stem: path for path in checkpoints},
-        load,
-        read_patients(patients),
-        read_splits(splits),
-        task,
-        Names(**names),
-        EvaluationSettings(**settings),
-        seed,
-    )
+    with lock_gpu(wanted=train.device != "cpu"):
+        result = evaluate_finetuned(
+            {path.stem: path for path in checkpoints},
+            load,
+            read_patients(patients),
+            read_splits(splits),
+            task,
+            Names(**names),
+            EvaluationSettings(**settings),
+            seed,
+        )
     write_predictions(out, result.rows, task, result.metadata)
 
 
@@ -74,6 +86,7 @@ if "snakemake" in globals():
             seed=step.params.seed,
             out=Path(step.output.predictions),
             feature_status=[Path(path) for path in step.input.features],
+            min_focus=step.params.min_focus,
         ),
         step.log[0],
     )

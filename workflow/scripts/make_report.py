@@ -22,9 +22,9 @@ ORDER = [
     "Reproducing this",
 ]  # fmt: skip
 TABLE_SECTION = {
-    "subtyping": "Result", "survival": "Result", "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot",
-    "retrieval": "Retrieval", "transfer": "Transfer", "ablation_subtyping": "Ablation",
-    "ablation_survival": "Ablation", "truth_recovery": "Truth recovery",
+    "subtyping": "Result", "survival": "Result", "more_subtyping": "Subtyping", "more_survival": "Survival",
+    "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot", "retrieval": "Retrieval", "transfer": "Transfer",
+    "ablation_subtyping": "Ablation", "ablation_survival": "Ablation", "truth_recovery": "Truth recovery",
 }  # fmt: skip
 COLLAPSED = 0.95  # share of slides that one prototype wins
 SHOWN = {"subtyping": "auroc", "survival": "c_index"}

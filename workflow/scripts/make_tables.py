@@ -11,6 +11,7 @@ from mirror.figures.tables import Table, build_table, write_table
 from mirror.io.atomic import write_json
 
 SUBTYPING = ["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
+SUBTYPING_MORE = ["auprc", "kappa", "brier", "ece"]
 SURVIVAL = ["c_index", "c_index_uno", "auc_mean", "ibs"]
 TRUTH = ["r2_shared", "r2_slide", "r2_rna"]
 TRANSFER = "transfer"
@@ -32,11 +33,27 @@ TRANSFER_LEGEND = (
 )
 
 
-def wanted(variants: list[str], k: int) -> list[dict]:
+def wanted(variants: list[str], k: int, horizons_days: Sequence[float] = ()) -> list[dict]:
     """Every table: name, title, and which rows and columns it takes."""
+    horizons = [f"auc_{days:.0f}d" for days in horizons_days]
     return [
         {"name": "subtyping", "title": "Subtyping", "task": "subtyping", "protocols": FULL, "wanted": SUBTYPING},
         {"name": "survival", "title": "Survival", "task": "survival", "protocols": FULL, "wanted": SURVIVAL},
+        {
+            "name": "more_subtyping",
+            "title": "Subtyping: precision-recall, agreement, calibration",
+            "task": "subtyping",
+            "protocols": FULL,
+            "wanted": SUBTYPING_MORE,
+        },
+        {
+            "name": "more_survival",
+            "title": "Survival: AUC at the horizons, risk groups",
+            "task": "survival",
+            "protocols": FULL,
+            "wanted": [*horizons, "logrank_p"],
+            "note": "Log-rank p: risk groups by each fold's training median, pooled over folds; uncorrected.",
+        },
         {
             "name": "fewshot_subtyping",
             "title": f"{k}-shot subtyping",
@@ -126,10 +143,11 @@ def main(
     folder: Path,
     index: Path,
     sources: Sequence[tuple[str, str]] = (),
+    horizons_days: Sequence[float] = (),
 ) -> None:
     """Write every table that has rows, and ``index.json`` that lists them in order.
 
-    ``sources`` are the (source cohort, split scheme) of the transfers.
+    ``sources`` are the (source cohort, split scheme) of the transfers; ``horizons_days`` those of the AUC.
     """
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str, "events": "Float64"})
     compared = pd.read_csv(comparisons, sep="\t")
@@ -146,7 +164,7 @@ def main(
             listed.append({"name": table.name, "kind": kind, "title": table.title, "scheme": spec["scheme"]})
 
     for scheme in schemes:
-        for spec in wanted(variants, k):
+        for spec in wanted(variants, k, horizons_days):
             kind = spec["name"]
             write(kind, scheme, spec if len(schemes) == 1 else {**spec, "name": f"{scheme}_{kind}"})
     for spec in transfers(list(sources), titles):
@@ -170,6 +188,7 @@ if "snakemake" in globals():
             Path(snakemake.output.index).parent,  # noqa: F821
             Path(snakemake.output.index),  # noqa: F821
             snakemake.params.sources,  # noqa: F821
+            snakemake.params.horizons,  # noqa: F821
         ),
         snakemake.log[0],  # noqa: F821
     )

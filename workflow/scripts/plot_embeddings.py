@@ -6,11 +6,12 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from mirror.evaluation.retrieval import partner_ranks
+from mirror.evaluation.retrieval import DIRECTIONS, partner_ranks
 from mirror.figures.embedding import alignment_heatmap, umap_panels
 from mirror.figures.style import save_figure
 
-BY = ["label", "set", "site", "cohort"]
+BY = ["label", "fold", "site", "cohort"]
+HELD_OUT = "held out"
 
 
 def held_out_pairs(data: anndata.AnnData) -> tuple[np.ndarray, np.ndarray]:
@@ -24,19 +25,33 @@ def held_out_pairs(data: anndata.AnnData) -> tuple[np.ndarray, np.ndarray]:
     return parts[0].loc[both].to_numpy(), parts[1].loc[both].to_numpy()
 
 
+def tested_in(embeddings: list[Path]) -> dict[str, str]:
+    """Patient to the fold of the first repeat that tests it; the first file's fold was held out by the model drawn."""
+    out: dict[str, str] = {}
+    for path in embeddings:
+        if path.stem.startswith("r0f"):
+            obs = anndata.read_h5ad(path, backed="r").obs
+            name = path.stem.removeprefix("r0f") + (f" ({HELD_OUT})" if path == embeddings[0] else "")
+            out |= dict.fromkeys(obs.loc[obs["set"] == "test", "patient_id"].astype(str), name)
+    return out
+
+
 def main(embeddings: list[Path], seed: int, out: dict[str, Path]) -> None:
     """UMAP of the first fold; alignment of the first fold and retrieval over all."""
     first = anndata.read_h5ad(embeddings[0])
+    first.obs["fold"] = first.obs["patient_id"].astype(str).map(tested_in(embeddings))
     matrices = {m: np.asarray(first.obsm[f"X_{m}"], float) for m in ("wsi", "rna", "fused")}
     save_figure(umap_panels(first.obs, matrices, BY, seed), out["umap_png"], out["umap_svg"])
-    ranks, similarity = [], None
+    ranks: dict[str, list[np.ndarray]] = {direction: [] for direction in DIRECTIONS}
+    similarity = None
     for path in embeddings:
         slides, rna = held_out_pairs(anndata.read_h5ad(path))
         if len(slides):
-            ranks.append(partner_ranks(slides, rna))
+            for direction, (query, candidate) in zip(DIRECTIONS, ((slides, rna), (rna, slides)), strict=True):
+                ranks[direction].append(partner_ranks(query, candidate))
             similarity = slides @ rna.T if similarity is None else similarity
-    empty = np.zeros((0, 0))
-    figure = alignment_heatmap(empty if similarity is None else similarity, np.concatenate(ranks) if ranks else empty)
+    joined = {direction: np.concatenate(parts) for direction, parts in ranks.items() if parts}
+    figure = alignment_heatmap(np.zeros((0, 0)) if similarity is None else similarity, joined)
     save_figure(figure, out["retrieval_png"], out["retrieval_svg"])
 
 

@@ -82,6 +82,13 @@ def test_rule_files_are_read():
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
+def test_scripts_run_behind_snakemakes_preamble(rule):
+    """Snakemake puts lines before a script; an import from __future__ would no longer be the first."""
+    script, _ = RULES[rule]
+    compile("import sys\n" + script.read_text(), str(script), "exec")
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
 def test_every_import_is_declared(rule):
     script, env = RULES[rule]
     assert script.is_file(), f"{rule}: {script} does not exist"

@@ -132,11 +132,12 @@ def test_numbers_at_risk_are_right():
 def test_time_dependent_auc_with_and_without_horizons(tmp_path):
     rows = [
         {"method": m, "modality": "fused", "head": h, "metric": f"auc_{d}d", "fold": "pooled", "value": 0.6,
-         "ci_low": 0.5, "ci_high": 0.7}
+         "ci_low": 0.5, "ci_high": 0.7, "n": 40, "events": 22}
         for m, h in (("mirror", "cox"), ("mirror", "discrete"), ("ceiling", "cox"))
         for d in (365, 1096)
     ]  # fmt: skip
     figure = survival.time_dependent_auc(pd.DataFrame(rows))
+    assert "n = 40 patients, 22 events" in figure._supxlabel.get_text()
     assert len(figure.axes) == 1, "the ceiling is a line in every panel, not a panel"
     drawn(figure, tmp_path, "a")
     drawn(survival.time_dependent_auc(pd.DataFrame(rows).assign(metric="c_index")), tmp_path, "b")
@@ -155,8 +156,20 @@ def test_umap_passes_over_nan_rows_and_says_why_it_cannot(tmp_path):
 
 
 def test_alignment_of_nobody(tmp_path):
-    drawn(embedding.alignment_heatmap(np.empty((0, 0)), np.empty(0)), tmp_path, "a")
-    drawn(embedding.alignment_heatmap(np.eye(5), np.ones(5)), tmp_path, "b")
+    drawn(embedding.alignment_heatmap(np.empty((0, 0)), {}), tmp_path, "a")
+    drawn(
+        embedding.alignment_heatmap(np.eye(5), {"wsi_to_rna": np.ones(5), "rna_to_wsi": np.arange(1.0, 6)}),
+        tmp_path,
+        "b",
+    )
+
+
+def test_retrieval_curves_are_recall_in_both_directions():
+    figure = embedding.alignment_heatmap(np.eye(4), {"wsi_to_rna": np.ones(8), "rna_to_wsi": np.array([1.0, 2, 3, 4])})
+    curves = {line.get_label(): list(line.get_ydata()) for line in figure.axes[1].get_lines()}
+    assert curves["slide to RNA"] == [1, 1, 1, 1]
+    assert curves["RNA to slide"] == [0.25, 0.5, 0.75, 1]
+    assert "n = 8" in figure.axes[1].get_title()
 
 
 def test_training_curves_of_logs_and_of_none(tmp_path):

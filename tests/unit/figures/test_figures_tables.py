@@ -163,3 +163,23 @@ def test_answer_never_takes_the_ceiling_for_a_method():
     (text,) = answers(pd.concat([metrics(), ceiling]), comparisons(True), "cv", {"subtyping": "auroc"}, {})
     assert "best is MIRROR" in text
     assert "true factors themselves reach 0.990" in text
+
+
+def test_a_p_value_is_the_pooled_one_and_needs_no_sd():
+    """A mean of p values over folds would mean nothing."""
+    frame = metrics().assign(metric="logrank_p")
+    frame.loc[frame["fold"] == "pooled", "value"] = 0.000234
+    made = build_table(
+        frame, comparisons(True), name="t", title="T", task="subtyping", protocols=("linear",), wanted=["logrank_p"],
+        scheme="cv",
+    )  # fmt: skip
+    assert {cell.text() for cell in made.cells.values()} == {"0.00023"}
+    assert not any(cell.bold for cell in made.cells.values())
+
+
+def test_a_table_says_what_its_own_figures_are():
+    made = build_table(
+        metrics(), comparisons(True), name="t", title="T", task="subtyping", protocols=("linear",), wanted=["auroc"],
+        scheme="cv", legend="Intervals over folds.",
+    )  # fmt: skip
+    assert "Intervals over folds. A: 60 patients." in to_markdown(made, {}) and "bootstrap" not in to_latex(made, {})

@@ -16,6 +16,7 @@ from ..io.checkpoints import file_digest, load_checkpoint
 from ..model.mirror import Mirror
 from ..training.data import PairedData
 from ..training.encode import restore_model
+from ..training.step import choose_device
 from .baselines._data import FoldData
 from .evaluate import Names, Result, stamp
 from .folds import Fold, iterate_folds, usable
@@ -143,7 +144,6 @@ def evaluate_finetuned(
         Protocol ``finetune``, head ``finetuned``.
     """
     known = usable(patients, task)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     parts, seen, notes, sources = [], {}, [], []
     for fold in iterate_folds(splits):
         train = known.loc[[p for p in fold.train if p in known.index]]
@@ -152,6 +152,7 @@ def evaluate_finetuned(
         seen[fold.name] = {"train": list(train.index), "encoder": {"patients": checkpoint.patients}}
         sources.append({"file": str(checkpoint.path), "sha256": file_digest(checkpoint.path)})
         data = load(fold)
+        device = choose_device(checkpoint.settings.train.device)
         for modality in settings.modalities:
             try:
                 model = restore_model(checkpoint, device)  # anew: the modality before has changed the weights

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .. import __version__
 from ..io.atomic import atomic_path
 from ..io.errors import InputError
 
@@ -121,7 +122,7 @@ def write_predictions(path: str | Path, frame: pd.DataFrame, task: str, metadata
         The columns of `COLUMNS` for the task; column order is put right.
     task : {"subtyping", "survival", "retrieval"}
     metadata : dict
-        Stored as JSON under the key ``mirror`` of the file's metadata.
+        Stored as JSON under the key ``mirror`` of the file's metadata, with the code's version.
     """
     columns = COLUMNS[task]
     missing = [name for name in columns if name not in frame]
@@ -129,6 +130,7 @@ def write_predictions(path: str | Path, frame: pd.DataFrame, task: str, metadata
         raise ValueError(f"predictions lack the columns {missing}")
     schema = pa.schema([(name, _TYPES[name]) for name in columns])
     table = pa.Table.from_pandas(frame[columns], schema=schema, preserve_index=False)
+    metadata = {"code_version": __version__, **metadata}
     text = json.dumps(metadata, sort_keys=True, default=str, allow_nan=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"mirror": text.encode()})
     with atomic_path(path) as part:

@@ -152,7 +152,8 @@ def trace(results: str | Path, text: str) -> dict[str, Any]:
     frame, told = read_predictions(file)
     own = frame[(frame["protocol"] == cell.protocol) & (frame["modality"] == cell.modality)]
     out["predictions"] = {**_checked(file, None), "rows": len(own), "patients": int(own["patient_id"].nunique())}
-    out["probe"] = {"seed": told.get("seed"), "settings": told.get("settings"), "notes": told.get("notes", [])}
+    kept = ("seed", "code_version", "settings")
+    out["probe"] = {**{key: told.get(key) for key in kept}, "notes": told.get("notes", [])}
     folds = sorted({fold_name(r, f) for r, f in zip(own["repeat"], own["fold"], strict=True)})
     out["fitted_on"] = {
         fold: len(seen.get("train", []))
@@ -198,10 +199,10 @@ def render(found: dict[str, Any]) -> str:
             f"  sha256 {p.get('sha256')}; {p['rows']} rows, {p['patients']} patients",
         ]
         lines += [f"  fitted on {n} training patients in {fold}" for fold, n in found["fitted_on"].items()]
-        lines += [
-            f"  probe seed {found['probe']['seed']}, settings {json.dumps(found['probe']['settings'], sort_keys=True)}"
-        ]
-        lines += [f"  note: {note}" for note in found["probe"]["notes"]]
+        probe = found["probe"]
+        lines.append(f"  probe seed {probe['seed']}, code {probe['code_version']}")
+        lines.append(f"  settings {json.dumps(probe['settings'], sort_keys=True)}")
+        lines += [f"  note: {note}" for note in probe["notes"]]
     for model in found.get("models", []):
         lines += ["", f"Fold {model['fold']} ({model['cohort']})"]
         for name in ("embeddings", "checkpoint"):

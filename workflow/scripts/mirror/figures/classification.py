@@ -166,7 +166,8 @@ def calibration(predictions: dict[tuple[str, str], pd.DataFrame], bins: int = 5)
         lowest = min(lowest, 1 / max(len(classes), 1), float(x.min()))
     for panel in axes:
         panel.set(xlim=(lowest - 0.03, 1.03), ylim=(-0.03, 1.03))
-    figure.supxlabel("Predicted probability of the winner", fontsize=9)
+    n = len({str(p) for rows in predictions.values() for p in rows["patient_id"]})
+    figure.supxlabel(f"Predicted probability of the winner (n = {n} patients)", fontsize=9)
     figure.supylabel("Share that is right", fontsize=9)
     return figure
 

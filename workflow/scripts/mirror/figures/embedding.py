@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .names import MODALITIES
-from .style import colour, empty_figure, grid_of
+from .style import colour, empty_figure, grid_of, line
 
 MAX_CATEGORIES = 12
 
@@ -55,6 +55,8 @@ def umap_panels(obs: pd.DataFrame, matrices: dict[str, np.ndarray], by: list[str
             else:
                 _categories(panel, xy, values, obs[name], last=row == len(usable) - 1)
             panel.set(xticks=[], yticks=[], title=f"{MODALITIES.get(modality, modality)} by {name.replace('_', ' ')}")
+    if "patient_id" in obs:
+        figure.suptitle(f"n = {len(obs)} slides, {obs['patient_id'].nunique()} patients", fontsize=8, x=0.01, ha="left")
     return figure
 
 
@@ -79,15 +81,16 @@ def _categories(panel: Axes, xy: np.ndarray, values: pd.Series, everyone: pd.Ser
         )  # fmt: skip
 
 
-def alignment_heatmap(similarity: np.ndarray, rank: np.ndarray, n_show: int = 60) -> Figure:
-    """Similarity of test slides (rows) and test RNA (columns), and the retrieval curve.
+def alignment_heatmap(similarity: np.ndarray, ranks: dict[str, np.ndarray], n_show: int = 60) -> Figure:
+    """Similarity of test slides (rows) and test RNA (columns), and the retrieval curves.
 
     Parameters
     ----------
     similarity : float (n, n)
         Row i and column i are one patient.
-    rank : float (n,) or longer
-        Rank of each query's partner, 1 is best, from all folds.
+    ranks : dict of str to float (m,)
+        Direction (``wsi_to_rna``, ``rna_to_wsi``) to the rank of each query's partner, 1 is best,
+        from all folds.
     """
     if not len(similarity):
         return empty_figure("no test patient has both modalities")
@@ -97,11 +100,15 @@ def alignment_heatmap(similarity: np.ndarray, rank: np.ndarray, n_show: int = 60
     figure.colorbar(picture, ax=panel, shrink=0.8, label="inner product")
     for axis in (panel.xaxis, panel.yaxis, curve.xaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
-    panel.set(xlabel="RNA of test patients", ylabel="Slides of test patients", title="Alignment (one fold)")
+    panel.set(xlabel="RNA of test patients", ylabel="Slides of test patients")
+    panel.set_title(f"Alignment (one fold, n = {len(similarity)})")
     at = np.arange(1, len(similarity) + 1)
-    recall = [(rank <= k).mean() for k in at]
-    curve.step(at, recall, where="post", color=colour(0), lw=1.8, label="all folds")
+    for number, (direction, rank) in enumerate(ranks.items()):
+        recall = [(rank <= k).mean() for k in at]
+        words = MODALITIES.get(direction, direction)
+        curve.step(at, recall, line(number), where="post", color=colour(number), lw=1.8, label=words)
     curve.plot(at, at / len(similarity), color="0.6", lw=1, label="chance")
-    curve.set(xlabel="k", ylabel="Recall@k", ylim=(0, 1.02), title="Retrieval, slide to RNA")
+    n = max((len(rank) for rank in ranks.values()), default=0)
+    curve.set(xlabel="k", ylabel="Recall@k", ylim=(0, 1.02), title=f"Retrieval (all folds, n = {n})")
     curve.legend(loc="lower right")
     return figure

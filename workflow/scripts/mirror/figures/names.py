@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+DAYS_A_YEAR = 365.25
+
 METHODS = {
     "clinical_cox": "Clinical Cox",
     "rna_logistic": "RNA logistic regression",
@@ -68,6 +72,9 @@ def method_name(method: str) -> str:
 
 def metric_name(metric: str) -> str:
     """A metric's name."""
+    horizon = re.fullmatch(r"auc_(\d+)d", metric)
+    if horizon:
+        return f"AUC at {int(horizon[1]) / DAYS_A_YEAR:.1f} years"
     return METRICS.get(metric, metric.replace("_", " "))
 
 

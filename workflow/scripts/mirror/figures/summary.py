@@ -96,7 +96,10 @@ def ablation(metrics: pd.DataFrame, variants: list[str], shown: dict[str, str], 
         panel.axhline(base, color="0.4", lw=0.8)
         name = ", ".join(filter(None, [HEADS.get(head, head)]))
         panel.set(xticks=range(len(modalities)), ylabel=metric_name(shown[task]) + (f" ({name})" if name else ""))
-        panel.set_title(f"{titles.get(cohort, cohort)}: {task} ({encoder})", fontsize=9)
+        size = f"n = {int(rows['n'].max())}"
+        if rows["events"].notna().any():
+            size += f", {int(rows['events'].max())} events"
+        panel.set_title(f"{titles.get(cohort, cohort)}: {task} ({encoder}; {size})", fontsize=9)
         panel.set_xticklabels([MODALITIES[m] for m in modalities])
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(4, len(handles)))
     return figure

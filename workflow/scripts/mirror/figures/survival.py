@@ -10,10 +10,9 @@ from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
 from .classification import label_of
-from .names import HEADS, method_order
+from .names import DAYS_A_YEAR, HEADS, method_order
 from .style import LINES, colour, empty_figure, grid_of
 
-DAYS_A_YEAR = 365.25
 GROUPS = ("low", "high")
 
 
@@ -116,6 +115,8 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
         handles |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, fontsize=8)
-    figure.supxlabel("Years", fontsize=9)
+    n, events = int(some["n"].max()), pd.to_numeric(some["events"], errors="coerce").max()
+    size = f"n = {n} patients" + ("" if pd.isna(events) else f", {int(events)} events")
+    figure.supxlabel(f"Years ({size})", fontsize=9)
     figure.supylabel("Time-dependent AUC", fontsize=9)
     return figure

@@ -26,6 +26,7 @@ ROW = ["encoder", "method", "modality", "head"]
 MODALITY_ORDER = list(MODALITIES)
 NO_ENCODER = "none"
 REPORTED = "reported"
+P_VALUE = "logrank_p"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Cell:
         Interval by bootstrap over patients, of the pooled out-of-fold predictions.
     bold : bool
         The best of its column, and better than the runner-up beyond chance.
+    p_value : bool
+        ``mean`` is a p value of the pooled predictions: a mean over folds would mean nothing.
     """
 
     mean: float
@@ -47,11 +50,14 @@ class Cell:
     low: float
     high: float
     bold: bool = False
+    p_value: bool = False
 
     def text(self) -> str:
         """``0.812 ± 0.030 [0.770, 0.850]``; the parts that exist."""
         if np.isnan(self.mean):
             return "–"
+        if self.p_value:
+            return f"{self.mean:.2g}"
         out = f"{self.mean:.3f}"
         if not np.isnan(self.sd):
             out += f" ± {self.sd:.3f}"
@@ -170,6 +176,10 @@ def build_table(
             folds = values.loc[values["fold"].astype(str) != "pooled", "value"].to_numpy(float)
             pooled = values[values["fold"].astype(str) == "pooled"]
             low, high = (pooled.iloc[0]["ci_low"], pooled.iloc[0]["ci_high"]) if len(pooled) else (np.nan, np.nan)
+            if metric == P_VALUE:
+                if len(pooled):
+                    cells[i, j] = Cell(float(pooled.iloc[0]["value"]), np.nan, np.nan, np.nan, p_value=True)
+                continue
             mean = folds.mean() if len(folds) else float(pooled.iloc[0]["value"])
             sd = folds.std(ddof=1) if len(folds) > 1 else np.nan
             cells[i, j] = Cell(mean, sd, low, high, _is_best(best, cohort, metric, key))
