@@ -48,7 +48,8 @@ def halves(finished, tmp_path_factory):
         "interpretation": {"variants": []},
         "evaluation": {
             "tasks": ["survival"],
-            "protocols": ["linear"],
+            "protocols": ["linear", "finetune"],
+            "finetune": {"epochs": 1, "tokens": 4},
             "modalities": ["fused"],
             "baselines": [],
             "statistics": {"bootstrap": 50},
@@ -76,6 +77,17 @@ def test_nobody_of_both_cohorts_counts_and_everyone_else_does(halves):
         kinds = {c["name"] for c in audit["checks"]}
         wanted = {"slide_duplicates", "scaling", "gene_selection", "pretraining"} if name == "leaks_enc" else {"probe"}
         assert wanted <= kinds
+
+
+def test_fine_tuning_runs_in_the_workflow(halves):
+    """Every test patient of either half has one risk by the fine-tuned model, and the table a row for it."""
+    workflow, _ = halves
+    results = workflow.folder / "results"
+    for cohort, n in (("A", 13), ("B", 12)):
+        rows = pd.read_parquet(results / f"predictions/{cohort}/enc/cv2/survival/mirror_finetune.parquet")
+        assert len(rows) == rows["patient_id"].nunique() == n
+        assert set(rows["protocol"]) == {"finetune"} and rows["risk"].notna().all()
+    assert "mirror_finetune" in set(pd.read_csv(results / "tables/survival.csv")["method"])
 
 
 def test_transfer_has_its_table_in_every_form_and_in_the_report(halves):
