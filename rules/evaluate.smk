@@ -68,6 +68,7 @@ rule evaluate_baseline:
         features=lambda w: (
             None if w.encoder == "none" else f"{RESULTS}/slides/features/{w.encoder}"
         ),
+        min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
         code=code("evaluate_baseline"),
     message:

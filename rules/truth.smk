@@ -73,6 +73,7 @@ rule recover_truth:
     params:
         features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
         names=w_names,
+        min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
         code=code("recover_truth"),
     message:

@@ -29,6 +29,7 @@ def main(
     seed: int,
     out: Path,
     feature_status: Sequence[Path] = (),
+    min_focus: float | None = None,
 ) -> None:
     """Train and test the baseline in every fold and write its predictions.
 
@@ -44,7 +45,7 @@ def main(
         for path in feature_status:
             status = pd.read_csv(path, sep="\t", dtype=str)
             table = table[~table["slide_id"].isin(status.loc[status["status"] != "ok", "slide_id"])]
-        bags = Slides(table, features)
+        bags = Slides(table, features, min_focus)
         sources.append(slides)
     if rna and modality in ("rna", "fused"):
         genes = read_expression(rna, transforms)
@@ -83,6 +84,7 @@ if "snakemake" in globals():
             seed=step.params.seed,
             out=Path(step.output.predictions),
             feature_status=[Path(path) for path in step.input.features],
+            min_focus=step.params.min_focus,
         ),
         step.log[0],
     )

@@ -6,6 +6,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from mirror.evaluation.baselines._data import InFocus
 from mirror.evaluation.ceiling import read_factors
 from mirror.evaluation.evaluate import Names
 from mirror.evaluation.folds import read_splits
@@ -15,13 +16,15 @@ from mirror.io.features import FeatureFile
 from mirror.rna.transform import Transform
 
 
-def slide_inputs(slides: Path, status: list[Path], features: Path) -> tuple[np.ndarray, list[str]]:
+def slide_inputs(
+    slides: Path, status: list[Path], features: Path, min_focus: float | None
+) -> tuple[np.ndarray, list[str]]:
     """Summary of each slide's patch features, and its patient; slides without features are left out."""
     table = pd.read_csv(slides, sep="\t", dtype={"slide_id": str, "patient_id": str})
     for path in status:
         told = pd.read_csv(path, sep="\t", dtype=str)
         table = table[~table["slide_id"].isin(told.loc[told["status"] != "ok", "slide_id"])]
-    bags = (FeatureFile(features / f"{slide}.h5").all() for slide in table["slide_id"])
+    bags = (InFocus(FeatureFile(features / f"{slide}.h5"), min_focus).all() for slide in table["slide_id"])
     return np.stack([bag_summary(bag) for bag in bags]), table["patient_id"].tolist()
 
 
@@ -44,10 +47,11 @@ def main(
     names: dict[str, str],
     seed: int,
     out: Path,
+    min_focus: float | None = None,
 ) -> None:
     """Write the readout of the input and of every variant; the variant is the embeddings' folder."""
     truth, folds = read_factors(factors), read_splits(splits)
-    inputs = slide_inputs(slides, status, features), rna_inputs(rna, transforms)
+    inputs = slide_inputs(slides, status, features, min_focus), rna_inputs(rna, transforms)
     tables = [truth_of_input(*inputs, truth, folds, Names(**names, method=INPUT), seed)]
     for variant in dict.fromkeys(path.parent.name for path in embeddings):
         files = [path for path in embeddings if path.parent.name == variant]
@@ -72,6 +76,7 @@ if "snakemake" in globals():
             names=dict(step.params.names),
             seed=step.params.seed,
             out=Path(step.output.truth),
+            min_focus=step.params.min_focus,
         ),
         step.log[0],
     )

@@ -146,6 +146,18 @@ def test_bags_hold_a_patients_own_patches_once(sources):
     assert np.allclose(slides.pooled("mean", patient), mean, atol=1e-5)
 
 
+def test_baselines_see_the_patches_that_the_models_see(tmp_path):
+    """Blurred patches are left out; of a slide without a sharp one all are kept."""
+    for name, focus in (("half", [1, 9, np.nan, 2]), ("none", [1, 1, 1, 1])):
+        rows = np.arange(4, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+        write_features(tmp_path / f"{name}.h5", rows, None, encoder="e", focus=np.array(focus, np.float32))
+    table = pd.DataFrame({"slide_id": ["half", "none"], "patient_id": ["a", "b"]})
+    sharp, every = Slides(table, tmp_path, min_focus=5.0), Slides(table, tmp_path)
+    assert [s.patches("a") for s in (sharp, every)] == [2, 4]
+    assert sharp.bag("a", 9, np.random.default_rng(0))[:, 0].tolist() == [1, 2]
+    assert sharp.pooled("mean", "a").tolist() == [1.5] * 3 and sharp.pooled("max", "b").tolist() == [3] * 3
+
+
 def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, root):
     """Expression, fitted transforms, features and tables in; predictions with their provenance out."""
     patients, *_ = evaluation_cohort
@@ -161,7 +173,7 @@ def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, 
         train = FOLDS.query("fold == @fold and set == 'train'")["patient_id"].tolist()
         transforms.append(tmp_path / f"transform_r0f{fold}.npz")
         fit_transform(adata, train, list(adata.var_names), RnaSettings()).save(transforms[-1])
-    folder = next(iter(slides.files.values()))[0].path.parent
+    folder = next(iter(slides.files.values()))[0].file.path.parent
     owner = [(file.path.stem, p) for p, files in slides.files.items() for file in files] + [("lost", "P000")]
     pd.DataFrame(owner, columns=["slide_id", "patient_id"]).to_csv(tmp_path / "slides.tsv", sep="\t", index=False)
     (tmp_path / "status.tsv").write_text("slide_id\tstatus\nlost\tfailed\n")

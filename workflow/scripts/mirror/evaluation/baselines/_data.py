@@ -21,6 +21,31 @@ CACHE_BYTES = 1 << 30
 ROWS_AT_ONCE = 8192
 
 
+class InFocus:
+    """The patches of a slide that are in focus; all of them where none is, as for the models.
+
+    Parameters
+    ----------
+    file : FeatureFile
+    min_focus : float or None
+        Least focus score; None keeps every patch.
+    """
+
+    def __init__(self, file: FeatureFile, min_focus: float | None) -> None:
+        sharp = None if min_focus is None else file.in_focus(min_focus)
+        self.index = None if sharp is None or len(sharp) in (0, file.n) else sharp
+        self.file, self.width = file, file.width
+        self.n = file.n if self.index is None else len(self.index)
+
+    def rows(self, wanted: np.ndarray) -> np.ndarray:
+        """Some patches, float32 (k, D)."""
+        return self.file.rows(wanted if self.index is None else self.index[wanted])
+
+    def all(self) -> np.ndarray:
+        """Every patch, float32 (n, D)."""
+        return self.file.all() if self.index is None else self.file.rows(self.index)
+
+
 class Slides:
     """Patch features of patients, pooled or as bags. Small cohorts stay in memory.
 
@@ -30,13 +55,15 @@ class Slides:
         slide_id, patient_id.
     folder : path-like
         ``{slide_id}.h5``.
+    min_focus : float, optional
+        See `InFocus`.
     """
 
-    def __init__(self, table: pd.DataFrame, folder: str | Path) -> None:
+    def __init__(self, table: pd.DataFrame, folder: str | Path, min_focus: float | None = None) -> None:
         folder = Path(folder)
-        self.files: dict[str, list[FeatureFile]] = {}
+        self.files: dict[str, list[InFocus]] = {}
         for slide, patient in zip(table["slide_id"].astype(str), table["patient_id"].astype(str), strict=True):
-            file = FeatureFile(folder / f"{slide}.h5")
+            file = InFocus(FeatureFile(folder / f"{slide}.h5"), min_focus)
             if file.n:
                 self.files.setdefault(patient, []).append(file)
         widths = {file.width for files in self.files.values() for file in files}
@@ -54,7 +81,7 @@ class Slides:
         return self._pooled[how, patient]
 
     @staticmethod
-    def _pool(how: str, file: FeatureFile) -> np.ndarray:
+    def _pool(how: str, file: InFocus) -> np.ndarray:
         blocks = [
             file.rows(np.arange(start, min(file.n, start + ROWS_AT_ONCE))) for start in range(0, file.n, ROWS_AT_ONCE)
         ]
