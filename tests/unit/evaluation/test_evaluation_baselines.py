@@ -174,7 +174,7 @@ def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, 
         transforms.append(tmp_path / f"transform_r0f{fold}.npz")
         fit_transform(adata, train, list(adata.var_names), RnaSettings()).save(transforms[-1])
     folder = next(iter(slides.files.values()))[0].file.path.parent
-    owner = [(file.path.stem, p) for p, files in slides.files.items() for file in files] + [("lost", "P000")]
+    owner = [(file.file.path.stem, p) for p, files in slides.files.items() for file in files] + [("lost", "P000")]
     pd.DataFrame(owner, columns=["slide_id", "patient_id"]).to_csv(tmp_path / "slides.tsv", sep="\t", index=False)
     (tmp_path / "status.tsv").write_text("slide_id\tstatus\nlost\tfailed\n")
     main = runpy.run_path(str(root / "workflow" / "scripts" / "evaluate_baseline.py"))["main"]
