@@ -143,3 +143,26 @@ def predictions_at(task):
         ]
 
     return files
+
+
+# (target, name) of every transfer between cohorts, whatever the encoder.
+TRANSFER_PLACES = list(dict.fromkeys((t.target, t.name) for t in PLAN.transfers))
+
+
+def transfer_expression(w):
+    """The target's expression with the source's genes, where it has any."""
+    return (
+        f"{RESULTS}/rna/{w.target}/{w.scheme}_from_{w.source}/matched.h5ad"
+        if PLAN.has_rna(w.target)
+        else []
+    )
+
+
+def transfer_predictions(target, name):
+    """Predictions of one transfer: every encoder and variant."""
+    return [
+        f"{RESULTS}/predictions/{target}/{t.encoder}/{name}/survival/{v}.parquet"
+        for t in PLAN.transfers
+        if (t.target, t.name) == (target, name)
+        for v in PLAN.variants
+    ]
