@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 
 from .fast_jpeg import JpegSlide
-from .jpeg_plan import JpegPlan
+from .jpeg_plan import plan_reading
 from .jpeg_tiles import TileCutter
 from .reader import Slide, open_slide
 
@@ -49,7 +50,7 @@ def iterate_tiles(
     workers : int
         Reading threads.
     batch : int
-        Tiles a batch; the last may be smaller.
+        Tiles a batch; the last ones may be smaller.
     backend : {"auto", "openslide"}
         ``auto`` decodes JPEG tiles directly where that gives the same pixels.
 
@@ -71,8 +72,9 @@ def iterate_tiles(
     try:
         if isinstance(source, JpegSlide) and backend == "auto":
             level = source.best_level(size_level0 / out_px)
-            plan = JpegPlan.of(source, level, coords, size_level0, batch)
-            yield from _direct(TileCutter(source, level, plan, coords, size_level0), out_px, workers, batch)
+            plans = plan_reading(source, level, coords, size_level0, batch, max(1, workers))
+            cutters = [TileCutter(source, level, plan, coords, size_level0) for plan in plans]
+            yield from _direct(cutters, out_px, batch)
         else:
             yield from _plain(source, coords, size_level0, out_px, workers, batch)
     finally:
@@ -152,20 +154,21 @@ def _ahead(making: Iterator[_Made], batch: int) -> Iterator[Batch]:
                 job.cancel()
 
 
-def _direct(cutter: TileCutter, out_px: int, workers: int, batch: int) -> Iterator[Batch]:
-    """Decode each JPEG tile once, then cut grid tiles out of them."""
-    plan = cutter.plan
+def _direct(cutters: list[TileCutter], out_px: int, batch: int) -> Iterator[Batch]:
+    """A thread for each cutter; a batch is one step of each."""
     buffers = _Buffers((batch, out_px, out_px, 3))
 
     def tasks() -> Iterator[_Made]:
-        for steps in plan.batches:
-            indices = np.concatenate([plan.rows[step] for step in steps])
+        for step in range(max((len(cutter.plan.steps) for cutter in cutters), default=0)):
+            working = [(k, cutter) for k, cutter in enumerate(cutters) if step < len(cutter.plan.steps)]
+            indices = np.concatenate([cutter.plan.steps[step] for _, cutter in working])
             tiles, jobs, start = buffers.take(len(indices)), [], 0
-            for step in steps:
-                stop = start + len(plan.rows[step])
-                jobs += cutter.submit(pool, step, tiles[start:stop])
+            for k, cutter in working:
+                stop = start + len(cutter.plan.steps[step])
+                jobs.append(threads[k].submit(cutter.read, step, tiles[start:stop]))
                 start = stop
             yield _Made(indices, tiles, jobs)
 
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    with ExitStack() as stack:
+        threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in cutters]
         yield from _ahead(tasks(), batch)

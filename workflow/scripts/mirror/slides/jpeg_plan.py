@@ -1,4 +1,4 @@
-"""Which JPEG tiles of a slide are decoded when, so that each is decoded once and dropped early."""
+"""In which order a slide's tiles are read, so that JPEG tiles are decoded once and dropped early."""
 
 from __future__ import annotations
 
@@ -9,70 +9,88 @@ import numpy as np
 from .fast_jpeg import JpegSlide
 
 CACHE_BYTES = 96 << 20  # decoded JPEG tiles kept for the next row of grid tiles
-STEP_TILES = 16  # what is in work at a time: small enough to stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class JpegPlan:
-    """The order of reading, in steps of a few neighbouring grid tiles.
+    """One thread's share of a slide, in steps of neighbouring grid tiles.
 
     Attributes
     ----------
-    rows : list of ndarray
-        For each step the rows of ``coords``, in reading order: strip by strip, then row by row.
-    batches : list of range
-        For each batch that is handed out, its steps.
-    strips : ndarray of int64, shape (n,)
-        The strip of each row of ``coords``.
-    new, done : list of ndarray
-        For each step the keys to decode and the keys used for the last time. A key is
-        ``(strip * rows + row) * columns + column``.
+    steps : list of ndarray
+        For each step the rows of ``coords``, in reading order.
+    keys : dict of int to ndarray of int64
+        For each row of ``coords`` the JPEG tiles that it covers: ``row * columns + column``.
+    done : list of ndarray of int64
+        For each step the JPEG tiles used for the last time.
     """
 
-    rows: list[np.ndarray]
-    batches: list[range]
-    strips: np.ndarray
-    new: list[np.ndarray]
+    steps: list[np.ndarray]
+    keys: dict[int, np.ndarray]
     done: list[np.ndarray]
 
-    @classmethod
-    def of(cls, slide: JpegSlide, level: int, coords: np.ndarray, size: float, batch: int) -> JpegPlan:
-        """Plan the reading of ``coords`` (n, 2), tiles of ``size`` level-0 pixels, in batches."""
-        if not len(coords):
-            return cls([], [], np.empty(0, np.int64), [], [])
-        tile_w, tile_h, columns, rows = slide.layout(level)
-        scale = slide.downsamples[level]
-        first = np.floor(coords / scale / (tile_w, tile_h) + 1e-6).astype(np.int64)
-        last = np.ceil((coords + size) / scale / (tile_w, tile_h) - 1e-6).astype(np.int64)
-        bytes_a_column = tile_w * tile_h * 3 * (2 * size / scale / tile_h + 2)
-        wide = max(4, int(CACHE_BYTES / bytes_a_column)) * tile_w * scale
-        strips = ((coords[:, 0] - coords[:, 0].min()) // max(wide, 2 * size)).astype(np.int64)
-        order = np.lexsort((coords[:, 0], coords[:, 1], strips))
-        steps: list[np.ndarray] = []
-        batches: list[range] = []
-        for start in range(0, len(order), batch):
-            part = order[start : start + batch]
-            before = len(steps)
-            steps += [part[i : i + STEP_TILES] for i in range(0, len(part), STEP_TILES)]
-            batches.append(range(before, len(steps)))
-        needed = []
-        for part in steps:
-            keys = {
-                (int(strips[i]) * rows + row) * columns + column
-                for i in part
-                for row in range(max(0, first[i, 1]), min(rows, last[i, 1]))
-                for column in range(max(0, first[i, 0]), min(columns, last[i, 0]))
-            }
-            needed.append(np.array(sorted(keys), np.int64))
-        flat = np.concatenate(needed)
-        of_step = np.repeat(np.arange(len(needed)), [len(k) for k in needed])
-        every, opens = np.unique(flat, return_index=True)
-        closes = len(flat) - 1 - np.unique(flat[::-1], return_index=True)[1]
-        opens, closes = of_step[opens], of_step[closes]
-        return cls(steps, batches, strips, _grouped(every, opens, len(steps)), _grouped(every, closes, len(steps)))
+
+def plan_reading(
+    slide: JpegSlide, level: int, coords: np.ndarray, size: float, batch: int, workers: int
+) -> list[JpegPlan]:
+    """Share a slide's tiles among threads.
+
+    Each thread reads one part of the slide from top to bottom by itself. Only the JPEG tiles on the
+    border of two parts are decoded twice; nobody waits for anybody.
+
+    Parameters
+    ----------
+    slide : JpegSlide
+    level : int
+        Virtual level to read.
+    coords : ndarray of int, shape (n, 2)
+        Level-0 pixels.
+    size : float
+        Side of a grid tile, level-0 pixels.
+    batch : int
+        Tiles of all threads' k-th steps together.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    list of JpegPlan
+        At most ``workers``.
+    """
+    if not len(coords):
+        return []
+    tile_w, tile_h, columns, rows = slide.layout(level)
+    scale = slide.downsamples[level]
+    first = np.floor(coords / scale / (tile_w, tile_h) + 1e-6).astype(np.int64)
+    last = np.ceil((coords + size) / scale / (tile_w, tile_h) - 1e-6).astype(np.int64)
+    first, last = np.maximum(first, 0), np.minimum(last, (columns, rows))
+    # Wide slides are read in vertical strips: what waits for the next row of grid tiles stays bounded.
+    bytes_a_column = tile_w * tile_h * 3 * (2 * size / scale / tile_h + 2)
+    wide = max(4, int(CACHE_BYTES / workers / bytes_a_column)) * tile_w * scale
+    strips = ((coords[:, 0] - coords[:, 0].min()) // max(wide, 2 * size)).astype(np.int64)
+    order = np.lexsort((coords[:, 0], coords[:, 1], strips))
+    shares = [len(part) for part in np.array_split(np.arange(batch), min(workers, batch))]
+    batches = -(-len(order) // batch)
+    plans, start = [], 0
+    for share in shares:
+        part = order[start : start + share * batches]
+        start += share * batches
+        if len(part):
+            plans.append(_plan(part, share, first, last, columns))
+    return plans
 
 
-def _grouped(keys: np.ndarray, of: np.ndarray, groups: int) -> list[np.ndarray]:
-    """The keys of each group, sorted."""
-    order = np.argsort(of, kind="stable")
-    return np.split(keys[order], np.cumsum(np.bincount(of, minlength=groups))[:-1])
+def _plan(part: np.ndarray, share: int, first: np.ndarray, last: np.ndarray, columns: int) -> JpegPlan:
+    """One thread's plan: ``part`` in steps of ``share`` tiles."""
+    keys = {}
+    for i in part.tolist():
+        down, across = np.arange(first[i, 1], last[i, 1]), np.arange(first[i, 0], last[i, 0])
+        keys[i] = (down[:, None] * columns + across).ravel()
+    flat = np.concatenate([keys[i] for i in part.tolist()])
+    of_step = np.repeat(np.arange(len(part)) // share, [len(keys[i]) for i in part.tolist()])
+    steps = [part[i : i + share] for i in range(0, len(part), share)]
+    used, place = np.unique(flat[::-1], return_index=True)
+    closes = of_step[::-1][place]
+    order = np.argsort(closes, kind="stable")
+    done = np.split(used[order], np.cumsum(np.bincount(closes, minlength=len(steps)))[:-1])
+    return JpegPlan(steps, keys, done)
