@@ -193,11 +193,11 @@ def _finish(rows: list[dict], names: Names, seed: int, splits: pd.DataFrame, lev
     share = float((sizes["test"] / sizes["train"].clip(lower=1)).mean())
     pooled = []
     for (modality, metric), part in table.groupby(["modality", "metric"], sort=True):
-        # Folds share training patients: the interval is that of the corrected resampled t.
+        # Folds share training patients: the interval is that of the corrected resampled t. No R2 is above 1.
         found = corrected_resampled_t(part["value"].to_numpy(), share, level)
         n = int(part.groupby("repeat")["n"].sum().max())
         row = {"repeat": -1, "fold": POOLED, "draw": -1, "modality": modality, "metric": metric, "n": n}
         row |= {"value": part["value"].mean()}
-        pooled.append(row | ({"ci_low": found.low, "ci_high": found.high} if found else {}))
+        pooled.append(row | ({"ci_low": found.low, "ci_high": min(found.high, 1.0)} if found else {}))
     out = pd.concat([table, pd.DataFrame(pooled)], ignore_index=True)
     return out.assign(**vars(names), task=TASK, protocol=PROTOCOL, head=HEAD, seed=seed)
