@@ -326,6 +326,7 @@ def to_latex(table: Table, titles: dict[str, str]) -> str:
         "$": r"\$",
         "±": r"$\pm$",
         "–": "--",
+        "²": "$^2$",
         "^": r"\^{}",
         "~": r"\~{}",
         "{": r"\{",
