@@ -86,7 +86,9 @@ class BaselineSettings(Settings):
     forest_trees: int = Field(300, ge=10, description="Trees of the random survival forest.")
     forest_min_leaf: int = Field(10, ge=1, description="Fewest patients in a leaf of the random survival forest.")
     cox_l1_ratio: list[float] = Field(
-        default_factory=lambda: [0.01, 0.5], description="Shares of L1 tried by the elastic-net Cox model."
+        default_factory=lambda: [0.01],
+        min_length=1,
+        description="Shares of L1 that the elastic-net Cox model averages over; near 0 it is ridge, 1 is the lasso.",
     )
     clip: float = Field(5.0, gt=0, description="Standardised genes are clipped to plus or minus this.")
 
