@@ -1,13 +1,17 @@
-"""RNA-only baselines on real TCGA expression and the published folds.
+"""The RNA arm on real TCGA expression and the published folds: baselines and MIRROR's RNA encoder.
 
-    python benchmarks/rna_arm.py --data FOLDER [--baselines rna_logistic rna_cox ...]
+    python benchmarks/rna_arm.py --data FOLDER [--pretrain mirror mirror_plus] [--baselines rna_cox ...]
 
 FOLDER holds ``rna/tcga_{brca,coadread}_all_clean.csv.zip`` (z-scores, one row a slide) and
 ``splits/tcga_{brca,coadread}/splits_{0..4}.csv``. Z-scores are clipped to plus or minus 5
-before anything is fitted; everything else is fitted on each fold's training patients. Printed
-are mean and SD over folds, the pooled out-of-fold value with its 95 % interval, and the figures
-of plain linear models on the same folds, with a fixed penalty, to compare with. The last line
-is one JSON object.
+before anything is fitted; everything else is fitted on each fold's training patients.
+
+``--pretrain`` adds MIRROR's RNA encoder under the linear probe: trained without labels in each
+fold, on its training patients' RNA, by the variant's RNA retention alone (there are no slides
+here; ``benchmarks/plasmode.py`` trains on pairs), and the same encoder as it is initialised, to
+tell what the training adds. A table a cohort has every row with the mean over folds and the
+pooled out-of-fold value with its 95 % interval, beside plain linear models with a fixed penalty
+on the same folds. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import json
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +30,16 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
 from mirror.config.evaluation import EvaluationSettings
+from mirror.config.pretrain import PretrainSettings
+from mirror.evaluation.baselines import find_baseline
 from mirror.evaluation.compute import score_predictions
-from mirror.evaluation.evaluate import Names
+from mirror.evaluation.evaluate import Names, fit_task, heads_of, stamp
+from mirror.evaluation.folds import iterate_folds, usable
+from mirror.evaluation.probe import Scaling, Standardiser
 from mirror.evaluation.supervised import evaluate_baseline
+from mirror.model.variants import read_presets, variant_settings
 
+PRESETS = Path(__file__).resolve().parents[1] / "config" / "variants.yaml"
 LABELS = {"brca": ("IDC", "ILC"), "coadread": ("COAD", "READ")}
 PLAIN = {
     "brca": {"accuracy": 0.877, "balanced_accuracy": 0.687, "macro_f1": 0.728, "auroc": 0.905, "c_index": 0.616},
@@ -40,6 +51,7 @@ SHOWN = {
 }
 Z_CLIP = 5.0
 DAYS_A_MONTH = 365.25 / 12
+UNTRAINED = "untrained"
 
 
 def read_cohort(data: Path, cohort: str) -> tuple[pd.DataFrame, dict[str, np.ndarray], pd.DataFrame]:
@@ -66,9 +78,90 @@ def read_cohort(data: Path, cohort: str) -> tuple[pd.DataFrame, dict[str, np.nda
     return patients, dict(zip(table["case_id"], genes, strict=True)), splits[known]
 
 
-def run(data: Path, cohort: str, baselines: list[str]) -> dict[str, dict[str, float]]:
-    """Evaluate, print a table, return mean values over folds by baseline and metric."""
-    patients, genes, splits = read_cohort(data, cohort)
+def retention_settings(variant: str, width: int, epochs: int) -> PretrainSettings:
+    """The variant's settings with RNA retention as the only loss, in a size that fits a cohort of some hundreds."""
+    base = PretrainSettings(
+        model={"embed_dim": width, "rna_heads": 4, "slide_heads": 4, "style_dim": 8, "style_hidden": (8, 8),
+               "prototypes": 8, "tokens": 4},
+        train={"epochs": epochs, "batch_size": 32, "lr": 3e-4, "schedule": "cosine"},
+    )  # fmt: skip
+    settings = variant_settings(variant, None, base, read_presets(PRESETS))
+    retention = settings.retention.model_copy(update={"slide_weight": 0.0, "orthogonality_weight": 0.0})
+    style = settings.style.model_copy(update={"style_weight": 0.0, "cluster_weight": 0.0})
+    return settings.model_copy(update={"retention": retention, "style": style})
+
+
+def embed(x: np.ndarray, everyone: np.ndarray, settings: PretrainSettings, seed: int, train: bool) -> np.ndarray:
+    """Train the RNA encoder on ``x`` (n, G) by retention, or leave it as initialised; embed ``everyone``."""
+    import torch
+
+    from mirror.model.losses import compute_losses
+    from mirror.model.mirror import build_model
+    from mirror.training.step import learning_rate, make_optimizer
+
+    torch.manual_seed(seed)
+    model = build_model(settings, x.shape[1], feature_width=1)
+    rows, plan = torch.from_numpy(x), settings.train
+    optimizer = make_optimizer(model, plan)
+    steps = len(rows) // plan.batch_size
+    updates = plan.epochs * steps if train else 0
+    model.train()
+    for update in range(updates):
+        if update % steps == 0:
+            order = torch.randperm(len(rows))
+        batch = order[update % steps * plan.batch_size :][: plan.batch_size]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(update, updates, steps, plan)
+        optimizer.zero_grad()
+        model.before_step()
+        compute_losses(model(None, rows[batch]), settings)["total"].backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        return model.encode_rna(torch.from_numpy(everyone)).numpy()
+
+
+def probe_encoder(
+    variants: Sequence[str],
+    patients: pd.DataFrame,
+    genes: dict[str, np.ndarray],
+    splits: pd.DataFrame,
+    settings: EvaluationSettings,
+    names: Names,
+    arguments: argparse.Namespace,
+) -> dict[str, list[pd.DataFrame]]:
+    """Linear probes of the RNA encoder in every fold, by task."""
+    frames: dict[str, list[pd.DataFrame]] = {task: [] for task in SHOWN}
+    for fold in iterate_folds(splits):
+        train, test = ([p for p in part if p in genes] for part in (fold.train, fold.test))
+        raw = np.stack([genes[p] for p in (*train, *test)])
+        scaler = Standardiser.fit(raw[: len(train)], Scaling(Z_CLIP), rotate=False)
+        x = scaler(raw).astype(np.float32)
+        for variant in (*variants, UNTRAINED):
+            chosen = retention_settings(
+                variants[0] if variant == UNTRAINED else variant, arguments.width, arguments.epochs
+            )
+            seed = arguments.seed + 1000 * fold.fold
+            z = embed(x[: len(train)], x, chosen, seed, train=variant != UNTRAINED)
+            place = {patient: row for row, patient in enumerate((*train, *test))}
+            for task in SHOWN:
+                known = usable(patients, task)
+                parts = [[p for p in part if p in known.index] for part in (train, test)]
+                a, b = (z[[place[p] for p in part]] for part in parts)
+                for head in heads_of(task, settings):
+                    rows, _ = fit_task(
+                        task, head, a, known.loc[parts[0]], b, known.loc[parts[1]], settings, arguments.seed
+                    )
+                    stamped = stamp(rows, Names(names.cohort, names.encoder, names.scheme, f"{variant} RNA encoder"),
+                                    task=task, protocol="linear", modality="rna", head=head, repeat=fold.repeat,
+                                    fold=fold.fold, draw=0, seed=arguments.seed)  # fmt: skip
+                    frames[task].append(stamped)
+    return frames
+
+
+def run(cohort: str, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Evaluate, print a table, return mean values over folds by row and metric."""
+    patients, genes, splits = read_cohort(arguments.data, cohort)
 
     def expression(wanted):
         have = [p for p in wanted if p in genes]
@@ -76,56 +169,68 @@ def run(data: Path, cohort: str, baselines: list[str]) -> dict[str, dict[str, fl
 
     readers = {f"r0f{k}": expression for k in splits["fold"].unique()}
     settings = EvaluationSettings()
-    frames: dict[str, list[pd.DataFrame]] = {}
-    seconds: dict[str, float] = {}
-    for name in baselines:
-        for task in (task for task in SHOWN if task in _tasks(name)):
-            start = time.perf_counter()
+    frames: dict[str, list[pd.DataFrame]] = {task: [] for task in SHOWN}
+    start = time.perf_counter()
+    for name in arguments.baselines:
+        for task in find_baseline(name).tasks:
             names = Names(cohort, "none", "published", name)
-            found = evaluate_baseline(name, patients, splits, task, names, settings, 42, expression=readers)
-            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
-            frames.setdefault(task, []).append(found.rows)
-    predictions = {task: pd.concat(parts, ignore_index=True) for task, parts in frames.items()}
-    tables = score_predictions(predictions, {cohort: patients}, {(cohort, "published"): splits}, settings)
+            found = evaluate_baseline(name, patients, splits, task, names, settings, arguments.seed, expression=readers)
+            frames[task].append(found.rows)
+    if arguments.pretrain:
+        names = Names(cohort, "none", "published", "")
+        for task, rows in probe_encoder(
+            arguments.pretrain, patients, genes, splits, settings, names, arguments
+        ).items():
+            frames[task] += rows
+    predictions = {task: pd.concat(parts, ignore_index=True) for task, parts in frames.items() if parts}
+    metrics = score_predictions(predictions, {cohort: patients}, {(cohort, "published"): splits}, settings).metrics
     means: dict[str, dict[str, float]] = {}
-    for task, metrics in SHOWN.items():
-        part = tables.metrics[tables.metrics["task"] == task]
-        for method, rows in part.groupby("method"):
-            pooled = rows[rows["fold"] == "pooled"].set_index("metric")
-            folds = rows[rows["fold"] != "pooled"]
-            counts = f"{pooled['n'].iloc[0]} patients" + (
-                f", {pooled['events'].iloc[0]} events" if task == "survival" else ""
-            )
-            print(f"{cohort} {task} {method} ({counts}, {seconds[method]:.0f} s)")
-            for metric in metrics:
-                values = folds.loc[folds["metric"] == metric, "value"].astype(float)
-                if not len(values):
-                    continue
-                means.setdefault(method, {})[metric] = round(float(values.mean()), 4)
-                p = pooled.loc[metric]
-                plain = PLAIN[cohort].get(metric)
-                print(
-                    f"  {metric:18s} {values.mean():.3f} +- {values.std(ddof=1):.3f} over folds; pooled "
-                    f"{p['value']:.3f} [{p['ci_low']:.3f}, {p['ci_high']:.3f}]"
-                    + (f"; plain linear model {plain:.3f}" if plain else "")
-                )
+    for task, shown in SHOWN.items():
+        part = metrics[(metrics["task"] == task) & metrics["metric"].isin(shown)]
+        if not len(part):
+            continue
+        sizes = part[part["fold"] == "pooled"].iloc[0]
+        events = f", {sizes['events']} events" if task == "survival" else ""
+        print(f"\n{cohort} {task}: {sizes['n']} patients{events}; mean over folds; pooled value [95 % interval]")
+        table = {}
+        for (method, head), rows in part.groupby(["method", "head"], sort=False):
+            name = f"{method} ({head})"
+            means[name] = means.get(name, {})
+            table[f"{name}; {_trained(method)}"] = {m: _cell(rows[rows["metric"] == m], m, means[name]) for m in shown}
+        table["plain linear model, fixed penalty"] = {m: f"{PLAIN[cohort].get(m, '')}" for m in shown}
+        print(pd.DataFrame(table).T.to_markdown())
+    print(f"{time.perf_counter() - start:.0f} s", flush=True)
     return means
 
 
-def _tasks(name: str) -> tuple[str, ...]:
-    from mirror.evaluation.baselines import find_baseline
+def _cell(rows: pd.DataFrame, metric: str, means: dict[str, float]) -> str:
+    pooled = rows[rows["fold"] == "pooled"].iloc[0]
+    values = rows.loc[rows["fold"] != "pooled", "value"].astype(float)
+    means[metric] = round(float(values.mean()), 4)
+    return f"{values.mean():.3f}; {pooled['value']:.3f} [{pooled['ci_low']:.3f}, {pooled['ci_high']:.3f}]"
 
-    return find_baseline(name).tasks
+
+def _trained(method: str) -> str:
+    if not method.endswith("RNA encoder"):
+        return "trained on the task"
+    return "initial weights" if method.startswith(UNTRAINED) else "RNA retention alone, linear probe"
 
 
 def main() -> None:
-    """Parse the command line and run both cohorts."""
+    """Parse the command line and run the cohorts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with rna/ and splits/")
     parser.add_argument("--cohorts", nargs="+", default=list(LABELS), choices=list(LABELS))
-    parser.add_argument("--baselines", nargs="+", default=["rna_logistic", "rna_cox", "rna_rsf", "rna_mlp"])
+    parser.add_argument("--baselines", nargs="*", default=["rna_logistic", "rna_cox", "rna_rsf", "rna_mlp"])
+    parser.add_argument(
+        "--pretrain", nargs="*", default=[], metavar="VARIANT",
+        help="variants of config/variants.yaml whose RNA encoder is trained by retention alone and probed",
+    )  # fmt: skip
+    parser.add_argument("--width", type=int, default=128, help="embedding width of the encoder")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs of pre-training")
+    parser.add_argument("--seed", type=int, default=42)
     arguments = parser.parse_args()
-    found = {cohort: run(arguments.data, cohort, arguments.baselines) for cohort in arguments.cohorts}
+    found = {cohort: run(cohort, arguments) for cohort in arguments.cohorts}
     reached = {}
     for cohort, methods in found.items():
         for metric in ("accuracy", "auroc", "c_index"):
