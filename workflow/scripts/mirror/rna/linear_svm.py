@@ -115,11 +115,11 @@ def primal_and_gap(x: np.ndarray, y: np.ndarray, w: np.ndarray, b: float, C: flo
     Returns
     -------
     primal, gap : float
-        ``gap >= primal - minimum >= 0``.
+        ``gap >= primal - minimum >= 0``, in the precision of the arguments.
     """
     loss = np.maximum(0.0, 1 - y * (x @ w + b))
-    primal = 0.5 * (float(w @ w) + b * b) + C * float((loss**2).sum())
+    primal = 0.5 * (w @ w + b * b) + C * (loss**2).sum()
     alpha = 2 * C * loss
     v = x.T @ (alpha * y)
-    dual = float(alpha.sum()) - 0.5 * (float(v @ v) + float(alpha @ y) ** 2) - float((alpha**2).sum()) / (4 * C)
+    dual = alpha.sum() - 0.5 * (v @ v + (alpha @ y) ** 2) - (alpha**2).sum() / (4 * C)
     return primal, primal - dual
