@@ -11,6 +11,7 @@ rule interpret_model:
         ],
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
         patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
         rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
         gene_sets=gene_sets,
         predictions=own_predictions("survival"),

@@ -7,12 +7,13 @@ import runpy
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from mirror.config.evaluation import EvaluationSettings
 from mirror.evaluation.compute import compute_metrics, score_predictions
-from mirror.evaluation.evaluate import Names, evaluate_embeddings
+from mirror.evaluation.evaluate import Names, evaluate_embeddings, stamp
 from mirror.evaluation.folds import average_by_patient, iterate_folds, load_fold
-from mirror.evaluation.predictions import COLUMNS, read_predictions, write_predictions
+from mirror.evaluation.predictions import COLUMNS, read_predictions, subtyping_rows, write_predictions
 from mirror.evaluation.retrieval import evaluate_retrieval, partner_ranks
 from mirror.io.errors import InputError
 
@@ -111,6 +112,43 @@ def test_comparisons_of_methods_on_the_same_patients(evaluation_cohort, results)
     assert best["method_a"] == "mirror" and best["method_b"] == "worse" and best["significant_vs_runner_up"]
     assert best["p"] <= best["p_holm"] < 0.05 and best["ci_low"] > 0
     assert set(found["test"]) == {"bootstrap", "delong", "corrected_t"}
+
+
+def test_repeated_folds_corrected_t_and_holm_by_hand():
+    """Six folds of two repeats: differences of accuracy, their corrected t, Holm over the table."""
+    rng = np.random.default_rng(5)
+    names = [f"P{i:02d}" for i in range(30)]
+    truth = np.array(["a", "b"] * 15)
+    rows, splits = [], []
+    for repeat in range(2):
+        fold_of = rng.permutation(30) % 3
+        for fold in range(3):
+            splits.append(pd.DataFrame({"patient_id": names, "repeat": repeat, "fold": fold,
+                                        "set": np.where(fold_of == fold, "test", "train")}))  # fmt: skip
+            for method, right in (("one", 0.9), ("two", 0.7), ("three", 0.5)):
+                at = np.flatnonzero(fold_of == fold)
+                said = np.where(rng.random(len(at)) < right, truth[at] == "b", truth[at] != "b")
+                p = 0.5 + np.where(said, 1, -1) * rng.uniform(0.1, 0.4, len(at))
+                part = subtyping_rows([names[i] for i in at], truth[at], ["a", "b"], np.c_[1 - p, p])
+                place = {"repeat": repeat, "fold": fold, "draw": 0, "seed": 0}
+                how = {"task": "subtyping", "protocol": "linear", "modality": "wsi", "head": "logistic"}
+                rows.append(stamp(part, Names("c", "e", "s", method), **how, **place))
+    tables = score_predictions({"subtyping": pd.concat(rows)}, {}, {("c", "s"): pd.concat(splits)}, QUICK)
+    values = tables.metrics.query("metric == 'accuracy' and fold != 'pooled'").pivot_table(
+        index=["repeat", "fold"], columns="method", values="value"
+    )
+    gaps = (values["one"] - values["two"]).to_numpy()
+    t = gaps.mean() / np.sqrt((1 / 6 + 10 / 20) * gaps.var(ddof=1))
+    expected = 2 * student.sf(abs(t), 5)
+    found = tables.comparisons
+    mine = found[(found["test"] == "corrected_t") & (found["metric"] == "accuracy")]
+    row = mine[(mine["method_a"] == "one") & (mine["method_b"] == "two")].iloc[0]
+    assert len(gaps) == 6 and row["p"] == pytest.approx(expected)
+    family = np.sort(found.loc[found["test"] == "corrected_t", "p"].to_numpy())
+    steps = np.maximum.accumulate(family * np.arange(len(family), 0, -1))
+    assert row["p_holm"] == pytest.approx(min(1, steps[np.searchsorted(family, row["p"] * (1 - 1e-12))]))
+    best = found[(found["test"] == "bootstrap") & (found["rank_a"] == 1) & (found["rank_b"] == 2)]
+    assert (best["significant_vs_runner_up"] == (best["p_holm"] < 0.05)).all()
 
 
 def test_methods_without_slides_stand_in_every_encoders_table(evaluation_cohort, results):

@@ -18,7 +18,7 @@ from ..rna.matrix import column_numbers, dense, provenance
 from ..rna.transform import Transform
 
 log = logging.getLogger(__name__)
-SHOWN = 10  # missing genes that an error names; the log has them all
+SHOWN = 30  # missing genes that an error names; the log has them all
 
 
 def shared_patients(
@@ -174,7 +174,7 @@ def match_genes(
             "%d of %d genes of %s are not in %s: %s", len(missing), len(genes), source, here, ", ".join(missing)
         )
     if len(missing) > allowed * len(genes):
-        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        shown = ", ".join(missing[:SHOWN]) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
         raise InputError(
             f"{len(missing)} of the {len(genes)} genes that models of {source} read are not in {here}: {shown}",
             remedy="name genes alike in both cohorts, choose among common ones (rna.selection.gene_list), or allow a "
