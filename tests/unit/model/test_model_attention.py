@@ -118,7 +118,7 @@ def test_divided_differences_of_equal_values_are_the_derivative():
 
 def layer(kind="nystrom", landmarks=12, scaling="matrix", dim=24, heads=2):
     torch.manual_seed(1)
-    return SlideAttention(dim, heads, landmarks, kind, scaling, 0.0).eval()
+    return SlideAttention(dim, heads, landmarks, kind, scaling).eval()
 
 
 @pytest.mark.parametrize("n", [24, 30])

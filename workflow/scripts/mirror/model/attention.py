@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from ..config.pretrain import ModelSettings
 from ..io.errors import InputError
+from .dropout import add_dropped
 from .nystrom import PinvScaling, front_padding, nystrom_attention, nystrom_row, pad_front
 from .nystrom_cpu import NystromCPU
+from .rows import Rows, look_up, take
 from .value_convolution import value_convolution
 
 RESIDUAL_WIDTH = 33
@@ -29,13 +31,9 @@ class SlideAttention(nn.Module):
         padded rows count in its softmaxes and means, as published.
     kind : {"nystrom", "exact"}
     pinv_scaling : {"matrix", "batch"}
-    dropout : float
-        After the output projection.
     """
 
-    def __init__(
-        self, dim: int, heads: int, landmarks: int, kind: str, pinv_scaling: PinvScaling, dropout: float
-    ) -> None:
+    def __init__(self, dim: int, heads: int, landmarks: int, kind: str, pinv_scaling: PinvScaling) -> None:
         super().__init__()
         if dim % heads:
             raise InputError(
@@ -47,7 +45,6 @@ class SlideAttention(nn.Module):
             heads, heads, (RESIDUAL_WIDTH, 1), padding=(RESIDUAL_WIDTH // 2, 0), groups=heads, bias=False
         )
         self.out = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
 
     @classmethod
     def from_settings(cls, settings: ModelSettings) -> SlideAttention:
@@ -58,40 +55,86 @@ class SlideAttention(nn.Module):
             settings.landmarks or max(settings.embed_dim // 2, 1),
             settings.attention,
             settings.pinv_scaling,
-            settings.slide_dropout,
         )
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, n, D) to three views (B, H, n, D/H)."""
-        return self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        """(B, n, D) to queries, keys and values (B, H, n, D/H)."""
+        return self._split(self.qkv(x))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n, D) to (B, n, D)."""
-        n = x.shape[1]
-        if self.kind == "exact":
-            q, k, v = self._heads(x)
-            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-            mixed = mixed + value_convolution(v.transpose(1, 2).flatten(2), self.residual.weight)
-        elif x.is_cpu and x.dtype == torch.float32 and self.landmarks >= SMALLEST_SPECTRAL:
-            mixed = NystromCPU.apply(self.qkv(x), self.residual.weight, self.heads, self.landmarks, self.pinv_scaling)
+    def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, n, 3 D) to three views (B, H, n, D/H)."""
+        return qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def forward(self, x: Tensor, rows: Rows = None) -> Tensor:
+        """Attend.
+
+        Parameters
+        ----------
+        x : Tensor (B, n, D)
+        rows : None, int or Tensor int64 (B, k)
+            Tokens whose result is wanted: all, the first so many, or those at these places.
+
+        Returns
+        -------
+        Tensor (B, n, D) or (B, k, D)
+        """
+        if self.kind == "exact" and rows is not None:
+            query, rest = self._split_projection()
+            mixed = self._exact(F.linear(take(x, rows), query), F.linear(x, rest), rows)
         else:
-            q, k, v = self._heads(pad_front(x, front_padding(n, self.landmarks)))
-            mixed = nystrom_attention(q * q.shape[-1] ** -0.5, k, v, self.landmarks, self.pinv_scaling)
-            mixed = mixed.transpose(1, 2).flatten(2)
-            mixed = (mixed + value_convolution(v.transpose(1, 2).flatten(2), self.residual.weight))[:, -n:]
-        return self.dropout(self.out(mixed))
+            mixed = self._mix(self.qkv(x), rows)
+        return self.out(mixed)
 
-    def first(self, x: Tensor) -> Tensor:
-        """The result for the first token alone, (B, n, D) to (B, 1, D); cheap in the exact form."""
-        if self.kind != "exact":
-            return self.forward(x)[:, :1]
-        query, rest = self.qkv.weight.split([x.shape[2], 2 * x.shape[2]])
-        q = F.linear(x[:, :1], query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = F.linear(x, rest).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        reach = v[:, :, : RESIDUAL_WIDTH // 2 + 1].transpose(1, 2).flatten(2)
-        mixed = mixed + value_convolution(reach, self.residual.weight)[:, :1]
-        return self.dropout(self.out(mixed))
+    def shared(self, table: Tensor, index: Tensor, rows: Tensor | None, asking: int) -> Tensor:
+        """`forward` of ``table[index]`` where rows of the table stand in several bags: they are projected once.
+
+        Parameters
+        ----------
+        table : Tensor (R, D)
+        index : Tensor int64 (B, n)
+        rows : Tensor int64 (B, k) or None
+        asking : int
+            Where ``rows`` are given, none of them stands before this row of the table.
+
+        Returns
+        -------
+        Tensor (B, n, D) or (B, k, D)
+        """
+        if self.kind == "exact" and rows is not None:
+            query, rest = self._split_projection()
+            q = look_up(F.linear(table[asking:], query), index.gather(1, rows) - asking)
+            mixed = self._exact(q, look_up(F.linear(table, rest), index), rows)
+        else:
+            mixed = self._mix(look_up(self.qkv(table), index), rows)
+        return self.out(mixed)
+
+    def _split_projection(self) -> tuple[Tensor, Tensor]:
+        """Weights of the queries, and of keys and values."""
+        dim = self.qkv.in_features
+        query, rest = self.qkv.weight.split([dim, 2 * dim])
+        return query, rest
+
+    def _mix(self, qkv: Tensor, rows: Rows) -> Tensor:
+        """Attention and convolution from the projections (B, n, 3 D)."""
+        n, dim = qkv.shape[1], qkv.shape[2] // 3
+        if self.kind == "exact":
+            q, rest = qkv.split([dim, 2 * dim], 2)
+            return self._exact(take(q, rows), rest, rows)
+        weight = self.residual.weight
+        if qkv.is_cpu and qkv.dtype == torch.float32 and self.landmarks >= SMALLEST_SPECTRAL:
+            return NystromCPU.apply(qkv, weight, self.heads, self.landmarks, self.pinv_scaling, rows)
+        asked = take(qkv[..., :dim], rows).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q, k, v = self._split(pad_front(qkv, front_padding(n, self.landmarks)))
+        scale = q.shape[-1] ** -0.5
+        mixed = nystrom_attention(q * scale, k, v, self.landmarks, self.pinv_scaling, asked * scale)
+        return mixed.transpose(1, 2).flatten(2) + value_convolution(qkv[..., 2 * dim :], weight, rows)
+
+    def _exact(self, q: Tensor, rest: Tensor, rows: Rows) -> Tensor:
+        """Queries (B, k, D) of ``rows``, keys and values (B, n, 2 D) side by side, to (B, k, D)."""
+        k, v = rest.chunk(2, 2)
+        heads = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
+        mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        return mixed + value_convolution(v, self.residual.weight, rows)
 
     def row(self, x: Tensor, index: int) -> Tensor:
         """Attention that token ``index`` of x (B, n, D) pays to all tokens: (B, H, n)."""
@@ -105,16 +148,20 @@ class SlideAttention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """x + attention(LayerNorm(x)), x (B, n, D)."""
+    """x + dropout(attention(LayerNorm(x))), x (B, n, D)."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(settings.embed_dim, eps=1e-5)
         self.attention = SlideAttention.from_settings(settings)
+        self.dropout = settings.slide_dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.attention(self.norm(x))
+    def forward(self, x: Tensor, rows: Rows = None) -> Tensor:
+        """All tokens, or those that are asked for: (B, k, D)."""
+        return add_dropped(take(x, rows), self.attention(self.norm(x), rows), self.dropout, self.training)
 
-    def first(self, x: Tensor) -> Tensor:
-        """The result for the first token alone, (B, 1, D)."""
-        return x[:, :1] + self.attention.first(self.norm(x))
+    def shared(self, table: Tensor, index: Tensor, rows: Tensor | None, asking: int) -> Tensor:
+        """`forward` of ``table[index]``, see `SlideAttention.shared`."""
+        mixed = self.attention.shared(self.norm(table), index, rows, asking)
+        wanted = look_up(table, index if rows is None else index.gather(1, rows))
+        return add_dropped(wanted, mixed, self.dropout, self.training)

@@ -15,6 +15,7 @@ from .draws import Draws, kept, mask_from_noise, uniform
 from .ragged import by_length, compact, valid_rows
 from .retention import EmbeddingRetention, EmbeddingTokenRetention, RnaTokenRetention, SlideTokenRetention
 from .rna_encoder import RnaEncoder
+from .rows import take
 from .slide_encoder import SlideEncoder
 from .style import Style, StyleClustering
 from .targets import SUMMARY_PARTS, Standardizer, summarize
@@ -28,7 +29,7 @@ class Retained:
 
     Attributes
     ----------
-    rebuilt, target : Tensor (B, N, W) for tokens, (B, W) else
+    rebuilt, target : Tensor (B, N, W) for tokens, (B, k, W) for the masked tokens alone, (B, W) else
     mask : Tensor bool, the shape of the entries that count in the loss, or None for all
     code : Tensor (B, D)
         What the branch reads off the embedding (for the orthogonality constraint).
@@ -265,7 +266,7 @@ class Mirror(nn.Module):
             parts["slide_alignment"] = self.align_slide(tokens[:, 0])
             if retain:
                 parts["slide_retention"] = (
-                    self._retain_from_tokens(tokens, seen, lengths, draws)
+                    self._retain_from_tokens(tokens, seen, lengths, draws, whole=everything)
                     if weights.decode_from == "tokens"
                     else self._retain_from_embedding(tokens, lengths, bags, mask, draws)
                 )
@@ -304,14 +305,22 @@ class Mirror(nn.Module):
         hidden = uniform(draws.rna_input, rna, rna.shape) < ratio
         return rna.masked_fill(hidden, 0.0) / (1 - ratio)
 
-    def _retain_from_tokens(self, tokens: Tensor, seen: Tensor, lengths: Tensor | None, draws: Draws) -> Retained:
-        """As published; ``seen`` are the bags that the encoder saw."""
+    def _retain_from_tokens(
+        self, tokens: Tensor, seen: Tensor, lengths: Tensor | None, draws: Draws, whole: bool
+    ) -> Retained:
+        """As published; ``seen`` are the bags that the encoder saw. ``whole`` rebuilds also what no loss reads."""
         settings, n = self.settings.retention, seen.shape[1]
         valid = None if lengths is None else valid_rows(lengths, n)
         masked = mask_from_noise(uniform(draws.slide_mask, seen, seen.shape[:2]), settings.mask_ratio, valid)
-        target = self.patch_statistics(seen) if settings.target == "input" else self._target(tokens[:, 1:])
-        rebuilt = by_length(self.slide_retention, lengths, tokens, masked, longest=n)
-        return Retained(rebuilt, target, masked, self.slide_retention.code(tokens[:, 0]))
+        code, visible = self.slide_retention.code(tokens[:, 0]), kept(settings.mask_ratio, n)
+        if whole or lengths is not None or visible == n:
+            target = self.patch_statistics(seen) if settings.target == "input" else self._target(tokens[:, 1:])
+            return Retained(by_length(self.slide_retention, lengths, tokens, masked, longest=n), target, masked, code)
+        places = masked.to(torch.uint8).argsort(dim=1, stable=True)
+        shown, hidden = places[:, :visible], places[:, visible:]
+        known, others = take(tokens, F.pad(places + 1, (1, 0))).tensor_split([visible + 1], 1)
+        target = self.patch_statistics(take(seen, hidden)) if settings.target == "input" else self._target(others)
+        return Retained(self.slide_retention.masked_alone(known, shown, hidden), target, None, code)
 
     def _retain_from_embedding(
         self, tokens: Tensor, lengths: Tensor | None, bags: Tensor, mask: Tensor | None, draws: Draws

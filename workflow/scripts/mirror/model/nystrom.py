@@ -65,7 +65,9 @@ def front_padding(n: int, landmarks: int) -> int:
     return -n % landmarks
 
 
-def nystrom_attention(q: Tensor, k: Tensor, v: Tensor, landmarks: int, scaling: PinvScaling = "matrix") -> Tensor:
+def nystrom_attention(
+    q: Tensor, k: Tensor, v: Tensor, landmarks: int, scaling: PinvScaling = "matrix", asked: Tensor | None = None
+) -> Tensor:
     """softmax(q k_l') pinv(softmax(q_l k_l')) softmax(q_l k') v.
 
     Parameters
@@ -75,25 +77,27 @@ def nystrom_attention(q: Tensor, k: Tensor, v: Tensor, landmarks: int, scaling: 
     landmarks : int
         Landmarks m.
     scaling : see `pinv_scale`
+    asked : Tensor (B, H, r, d), optional
+        Queries whose result is wanted, where those are not all.
 
     Returns
     -------
-    Tensor (B, H, n, d)
+    Tensor (B, H, n, d), or (B, H, r, d)
     """
-    left, core, right = _factors(q, k, landmarks)
+    left, core, right = _factors(q, k, landmarks, asked)
     # The narrow product first: (m, m) @ (m, d) instead of (n, m) @ (m, m).
     return left @ (iterative_pinv(core, scaling).to(v.dtype) @ (right @ v))
 
 
 def nystrom_row(q: Tensor, k: Tensor, row: int, landmarks: int, scaling: PinvScaling = "matrix") -> Tensor:
     """One row of the approximated attention matrix: (B, H, n). Entries may be slightly negative."""
-    left, core, right = _factors(q, k, landmarks)
-    return ((left[..., row : row + 1, :] @ iterative_pinv(core, scaling)) @ right).squeeze(-2)
+    left, core, right = _factors(q, k, landmarks, q[..., row : row + 1, :])
+    return ((left @ iterative_pinv(core, scaling)) @ right).squeeze(-2)
 
 
-def _factors(q: Tensor, k: Tensor, landmarks: int) -> tuple[Tensor, Tensor, Tensor]:
+def _factors(q: Tensor, k: Tensor, landmarks: int, asked: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     q_l, k_l = landmark_means(q, landmarks), landmark_means(k, landmarks)
-    left = torch.softmax(q @ k_l.transpose(-1, -2), -1)
+    left = torch.softmax((q if asked is None else asked) @ k_l.transpose(-1, -2), -1)
     right = torch.softmax(q_l @ k.transpose(-1, -2), -1)
     with torch.autocast(q.device.type, enabled=False):
         # The inverse needs full precision whatever the autocast says.

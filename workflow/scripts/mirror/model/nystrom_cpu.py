@@ -17,8 +17,9 @@ from torch.autograd.function import once_differentiable
 
 from .head_pool import for_each
 from .nystrom import PinvScaling, front_padding
+from .rows import Rows, places, spread
 from .spectral_pinv import Spectrum
-from .value_convolution import convolve, convolve_backward
+from .value_convolution import convolve_head, convolve_head_backward
 
 
 class Segments:
@@ -67,10 +68,12 @@ def _scales(core: Tensor, scaling: PinvScaling) -> tuple[Tensor, Tensor]:
 
 
 class NystromCPU(torch.autograd.Function):
-    """See the module's docstring. Apply as ``NystromCPU.apply(qkv, kernel, heads, landmarks, scaling)``."""
+    """See the module's docstring. Apply as ``NystromCPU.apply(qkv, kernel, heads, landmarks, scaling, rows)``."""
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, kernel: Tensor, heads: int, landmarks: int, scaling: PinvScaling) -> Tensor:
+    def forward(
+        ctx: Any, qkv: Tensor, kernel: Tensor, heads: int, landmarks: int, scaling: PinvScaling, rows: Rows = None
+    ) -> Tensor:
         """Attention and the convolution of the values.
 
         Parameters
@@ -78,10 +81,11 @@ class NystromCPU(torch.autograd.Function):
         qkv : Tensor, float32 (B, n, 3 D)
         kernel : Tensor (H, 1, w, 1)
         heads, landmarks, scaling : see `nystrom.nystrom_attention`
+        rows : see `rows.Rows`
 
         Returns
         -------
-        Tensor (B, n, D)
+        Tensor (B, n, D) or (B, k, D)
         """
         batch, n, _ = qkv.shape
         parts = qkv.unflatten(-1, (3, heads, -1))
@@ -93,7 +97,8 @@ class NystromCPU(torch.autograd.Function):
         q_l, k_l = means[:, :, 0].transpose(1, 2), means[:, :, 1].transpose(1, 2)
         core = torch.softmax(q_l @ k_l.transpose(-1, -2), -1)
         scales, _ = _scales(core, scaling)
-        out = convolve(parts[:, :, 2].flatten(2), kernel).contiguous()
+        asked = n if rows is None else rows if isinstance(rows, int) else rows.shape[1]
+        out = qkv.new_empty(batch, asked, heads * width)
         kept = any(ctx.needs_input_grad)
         mixed = qkv.new_empty((batch, heads, landmarks, width) if kept else (0,))
         inner = torch.empty_like(mixed)
@@ -107,8 +112,9 @@ class NystromCPU(torch.autograd.Function):
             spectrum = Spectrum.of(core[at], scales[at])
             y = _right(q_l[at], k, segments.padding) @ v
             t = spectrum.apply(y)
-            left = torch.softmax(q @ (k_l[at] * scale).T, -1)
-            out[b, :, h * width : (h + 1) * width] += left @ t
+            left = torch.softmax(q[places(rows, b)] @ (k_l[at] * scale).T, -1)
+            local = convolve_head(v, kernel[h, 0, :, 0])[places(rows, b)]
+            out[b, :, h * width : (h + 1) * width] = local.addmm_(left, t)
             if kept:
                 mixed[at], inner[at] = y, t
                 values[at], vectors[at], images[at] = spectrum.values, spectrum.vectors, spectrum.images
@@ -116,23 +122,20 @@ class NystromCPU(torch.autograd.Function):
         for_each(one_head, product(range(batch), range(heads)))
         if kept:
             ctx.save_for_backward(qkv, kernel, means, core, mixed, inner, values, vectors, images)
-            ctx.heads, ctx.segments, ctx.scaling = heads, segments, scaling
+            ctx.heads, ctx.segments, ctx.scaling, ctx.rows = heads, segments, scaling, rows
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         """Gradients of ``qkv`` and ``kernel``."""
         qkv, kernel, means, core, mixed, inner, values, vectors, images = ctx.saved_tensors
-        heads, segments = ctx.heads, ctx.segments
+        heads, segments, rows = ctx.heads, ctx.segments, ctx.rows
         parts = qkv.unflatten(-1, (3, heads, -1))
         d = parts.shape[-1]
         scale, padding = d**-0.5, segments.padding
-        grad_image, grad_kernel = convolve_backward(grad, parts[:, :, 2].flatten(2), kernel)
-        out = torch.empty_like(qkv)
+        out, grad_kernel = torch.empty_like(qkv), kernel.new_empty(len(qkv), *kernel.shape)
         into = out.unflatten(-1, (3, heads, -1))
-        into[:, :, 2] = grad_image.unflatten(-1, (heads, -1))
-        del grad_image
         q_l, k_l = means[:, :, 0].transpose(1, 2), means[:, :, 1].transpose(1, 2)
         scales, along = _scales(core, ctx.scaling)
         grad_core, grad_scale = torch.empty_like(core), torch.empty_like(scales)
@@ -142,14 +145,16 @@ class NystromCPU(torch.autograd.Function):
             b, h = at
             q, k, v = parts[b, :, :, h].unbind(1)
             g = grad[b, :, h * d : (h + 1) * d]
+            wide = spread(g, places(rows, b), len(q))
+            grad_v, grad_kernel[at][0, :, 0] = convolve_head_backward(wide, v, kernel[h, 0, :, 0])
             y, t = mixed[at], inner[at]
-            # out = left t
-            k_scaled = k_l[at] * scale
-            left = torch.softmax(q @ k_scaled.T, -1)
+            # out = left t, for the rows that were asked for
+            k_scaled, asked = k_l[at] * scale, q[places(rows, b)]
+            left = torch.softmax(asked @ k_scaled.T, -1)
             grad_t = left.T @ g
             grad_left = _softmax_backward(g @ t.T, left)
-            torch.mm(grad_left, k_scaled, out=into[b, :, 0, h])
-            grad_means[b, :, 1, h] += (grad_left.T @ q) * scale
+            into[b, :, 0, h] = spread(grad_left @ k_scaled, places(rows, b), len(q))
+            grad_means[b, :, 1, h] += (grad_left.T @ asked) * scale
             del left, grad_left
             # t = Z y
             spectrum = Spectrum(scales[at], values[at], vectors[at], images[at])
@@ -157,7 +162,7 @@ class NystromCPU(torch.autograd.Function):
             # y = right v. Of the softmax over padding and tokens only the tokens' part is kept: the
             # padded values are zero, so that the sum over all entries is the one over these.
             right = _right(q_l[at], k, padding)
-            into[b, :, 2, h] += right.T @ grad_y
+            into[b, :, 2, h] = grad_v.addmm_(right.T, grad_y)
             grad_right = _softmax_backward(grad_y @ v.T, right)
             grad_means[b, :, 0, h] += grad_right @ k
             torch.mm(grad_right.T, q_l[at], out=into[b, :, 1, h])
@@ -172,7 +177,7 @@ class NystromCPU(torch.autograd.Function):
         grad_means[:, :, 0] *= scale
         for sample, means_of in zip(into, grad_means, strict=True):
             segments.add_gradient(sample[:, :2], means_of)
-        return out, grad_kernel, None, None, None
+        return out, grad_kernel.sum(0), None, None, None, None
 
 
 def _right(q_l: Tensor, k: Tensor, padding: int) -> Tensor:

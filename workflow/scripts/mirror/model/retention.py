@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..config.pretrain import ModelSettings, RetentionSettings
 from .attention import AttentionBlock
 from .rna_encoder import EPS, RnaBlock
+from .rows import look_up
 
 
 class SlideTokenRetention(nn.Module):
@@ -54,6 +55,42 @@ class SlideTokenRetention(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x)[:, 1:])
+
+    def masked_alone(self, seen: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
+        """Rebuild the masked tokens, with what nothing reads left out.
+
+        A masked token is the mask token and its place, the same in every bag: it is projected
+        once. The last block computes queries for masked tokens alone.
+
+        Parameters
+        ----------
+        seen : Tensor (B, 1 + v, D)
+            CLS and the tokens that are not masked.
+        visible, hidden : Tensor int64 (B, v) and (B, k)
+            Places of the tokens that are not and that are masked, v + k = n and k > 0.
+
+        Returns
+        -------
+        Tensor (B, k, width)
+            `forward` at ``hidden``.
+        """
+        places, (batch, known) = hidden + 1, seen.shape[:2]
+        at, n = F.pad(visible + 1, (1, 0)), known + hidden.shape[1]
+        embedded = self.embed(seen)
+        x = embedded + look_up(self.position[0], at)
+        # Of one bag only the masked places are needed, of several nearly all are.
+        guesses = self.position[0, 1:n] if batch > 1 else look_up(self.position[0], places)[0]
+        guesses = self.mask_token[0].to(embedded.dtype) + guesses
+        known_rows = torch.arange(batch * known, device=x.device).unflatten(0, (batch, known))
+        guess_rows = hidden if batch > 1 else torch.arange(len(guesses), device=x.device)[None]
+        index = torch.empty((batch, n), dtype=torch.int64, device=x.device)
+        index.scatter_(1, at, known_rows).scatter_(1, places, guess_rows + batch * known)
+        table = torch.cat([x.flatten(0, 1), guesses])
+        first, *others = self.blocks
+        x = first.shared(table, index, None if others else places, batch * known)
+        for block in others:
+            x = block(x, places if block is others[-1] else None)
+        return self.head(self.norm(x))
 
 
 class RnaTokenRetention(nn.Module):

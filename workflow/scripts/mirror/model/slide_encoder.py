@@ -50,11 +50,11 @@ class SlideEncoder(nn.Module):
             CLS first, then the tokens without the padded ones.
         """
         n = bags.shape[1]
-        return self.norm(self.block2(self._before_second_block(bags))[:, : n + 1])
+        return self.norm(self.block2(self._before_second_block(bags), n + 1))
 
     def embedding(self, bags: Tensor) -> Tensor:
         """CLS alone, as `forward` gives it, (B, N, D_p) to (B, 1, D): the last layer computes nothing else."""
-        return self.norm(self.block2.first(self._before_second_block(bags)))
+        return self.norm(self.block2(self._before_second_block(bags), 1))
 
     def attention(self, bag: Tensor) -> Tensor:
         """Attention of CLS to each patch in the last layer, for heatmaps.
