@@ -1,8 +1,9 @@
 """How long Snakemake takes to plan a run, by the number of slides.
 
 Dry runs of the real Snakefile with the cohorts, folds, variants and tasks of config/paper.yaml.
-Slide tables and empty input files are made in a temporary folder. The first dry run, of one slide
-a cohort, is what any run costs ("empty"). `--finished` also measures a rerun with nothing to do,
+Slide tables and empty input files are made in a temporary folder. A dry run of one slide a cohort
+is what any run costs ("empty"). Sizes take turns, and medians are told: other work on the machine
+falls on all sizes alike. `--finished` also measures a rerun with nothing to do,
 over outputs that `snakemake --touch` and empty files stand for.
 
     python benchmarks/dag_scale.py [--sizes 100 1000 10000 30000] [--finished 10000]
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import yaml
 
@@ -87,21 +89,30 @@ def jobs(said: str) -> int:
     return int(found[1]) if found else 0
 
 
-def measure(slides: int, repeats: int) -> dict[str, float]:
-    """The quickest of a few dry runs (others may use the machine), its memory and its jobs."""
+def measure(sizes: list[int], repeats: int) -> dict[int, dict[str, float]]:
+    """Dry runs of every size in turn, ``repeats`` times: medians of seconds, the largest memory, and the jobs.
+
+    The sizes alternate, so that what else the machine does falls on all of them alike.
+    """
+    runs: dict[int, list[tuple[float, float, float]]] = {size: [] for size in sizes}
+    found = {}
     with tempfile.TemporaryDirectory(prefix="mirror-dag-") as name:
-        folder = Path(name)
-        make_inputs(folder, slides)
-        runs = []
+        folders = {size: Path(name) / str(size) for size in sizes}
+        for size, folder in folders.items():
+            make_inputs(folder, size)
         for _ in range(repeats):
-            seconds, mb, said = snakemake(folder, "--dry-run", "--quiet", "rules", "reason")
-            runs.append((seconds, snakemake.cpu, mb))
-        seconds = min(run[0] for run in runs)
-        cpu = min(run[1] for run in runs)
-        result = {"s": seconds, "cpu_s": cpu, "mb": max(run[2] for run in runs), "jobs": jobs(said)}
-    print(f"{slides:>6} slides: {result['jobs']:>5} jobs, {seconds:6.2f} s ({cpu:.2f} s of CPU), {result['mb']:.0f} MB",
-          flush=True)  # fmt: skip
-    return result
+            for size, folder in folders.items():
+                seconds, mb, said = snakemake(folder, "--dry-run", "--quiet", "rules", "reason")
+                runs[size].append((seconds, snakemake.cpu, mb))
+                found[size] = jobs(said)
+    out = {}
+    for size, these in runs.items():
+        seconds, cpu, mb = zip(*these, strict=True)
+        one = {"s": median(seconds), "cpu_s": median(cpu), "mb": max(mb), "jobs": found[size]}
+        print(f"{size:>6} slides: {one['jobs']:>5} jobs, {one['s']:6.2f} s ({min(seconds):.2f} to {max(seconds):.2f}; "
+              f"{one['cpu_s']:.2f} s of CPU), {one['mb']:.0f} MB", flush=True)  # fmt: skip
+        out[size] = one
+    return out
 
 
 def finished(slides: int, repeats: int) -> float:
@@ -131,13 +142,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10000, 30000])
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each size, in turn; medians are told (3)")
     parser.add_argument("--finished", type=int, metavar="SLIDES", help="also time a rerun with nothing to do")
     wanted = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    result = {"empty_s": round(measure(1, wanted.repeats)["s"], 2)}
+    measured = measure([1, *wanted.sizes], wanted.repeats)
+    result = {"empty_s": round(measured[1]["s"], 2)}
     for size in wanted.sizes:
-        one = measure(size, wanted.repeats)
+        one = measured[size]
         result[f"n{size}_s"] = round(one["s"], 2)
         if size == 10000:
             result |= {"n10000_mb": round(one["mb"]), "jobs_10000": one["jobs"]}

@@ -66,7 +66,8 @@ def build(config: dict, slides: int, t: argparse.Namespace) -> list[Job]:
             )
             for e in config["encoders"]
         }  # fmt: skip
-        cohort = add("build_cohort", 30, after=[*tiled, *features.values(), normal, clinical])
+        tiles = add("join_tiles", 2, after=tiled)
+        cohort = add("build_cohort", 30, after=[tiles, *features.values(), normal, clinical])
         splits = add("make_splits", 10, after=[cohort])
         genes = [add("select_genes", t.genes, 2, after=[splits]) for _ in folds]
         audit = add("audit_leaks", 60, after=genes)

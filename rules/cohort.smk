@@ -25,8 +25,12 @@ rule read_clinical:
 
 rule build_cohort:
     input:
-        tiles=lambda w: PLAN.tile_shards(w.cohort),
-        features=lambda w: PLAN.feature_shards(w.cohort),
+        tiles=lambda w: PLAN.tile_tables(w.cohort),
+        features=lambda w: [
+            t
+            for e in PLAN.encoders_of(w.cohort)
+            for t in PLAN.feature_tables(w.cohort, e)
+        ],
         rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
         clinical=lambda w: (
             f"{RESULTS}/cohort/{w.cohort}/clinical.tsv"

@@ -58,7 +58,7 @@ rule plot_interpretation:
         prototypes=f"{INTERPRETATION}/prototypes.tsv",
         maps=f"{INTERPRETATION}/maps.npz",
         told=f"{INTERPRETATION}/interpretation.json",
-        shards=lambda w: PLAN.tile_shards(w.cohort),
+        slides=lambda w: PLAN.tile_tables(w.cohort),
         patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
         subtyping=own_predictions("subtyping"),
         survival=own_predictions("survival"),

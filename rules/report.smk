@@ -62,7 +62,7 @@ rule plot_cohort:
 
 rule plot_slides:
     input:
-        shards=lambda w: PLAN.tile_shards(w.cohort),
+        tables=lambda w: PLAN.tile_tables(w.cohort),
     output:
         png=report(
             f"{FIG}/{{cohort}}/slides.png",

@@ -69,7 +69,7 @@ def figure_list():
         out.append(
             ("Cohort", f"{FIG}/{c}/flow.png", f"{TITLES[c]}: cohort flow", "flow")
         )
-        if PLAN.tile_shards(c):
+        if PLAN.tile_tables(c):
             out.append(
                 ("Slides", f"{FIG}/{c}/slides.png", f"{TITLES[c]}: slides", "slides")
             )

@@ -91,7 +91,29 @@ rule import_features:
         "../workflow/scripts/import_features.py"
 
 
-# What training and evaluation name: edges of the DAG stay folds x variants, not times shards.
+# What later steps name: edges of the DAG stay folds x variants, not times shards.
+rule join_tiles:
+    input:
+        shards=lambda w: PLAN.tile_shards(w.cohort),
+    output:
+        table=f"{RESULTS}/slides/{{cohort}}/tiles.tsv",
+    log:
+        f"{RESULTS}/logs/join_tiles/{{cohort}}.log",
+    wildcard_constraints:
+        cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.has_pixels(c)),
+    conda:
+        "../envs/rna.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("join_shards"),
+    message:
+        "Joining the tables of tiles of {wildcards.cohort}"
+    script:
+        "../workflow/scripts/join_shards.py"
+
+
 rule join_features:
     input:
         shards=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
@@ -105,11 +127,11 @@ rule join_features:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code("join_features"),
+        code=code("join_shards"),
     message:
         "Joining the tables of {wildcards.encoder} features of {wildcards.cohort}"
     script:
-        "../workflow/scripts/join_features.py"
+        "../workflow/scripts/join_shards.py"
 
 
 rule fetch_weights:
@@ -130,3 +152,25 @@ rule fetch_weights:
         "Fetching encoder weights, for compute nodes that reach no hub"
     script:
         "../workflow/scripts/fetch_weights.py"
+
+
+# `snakemake --cores 1 mend_features`: files that a bad disk or a crash broke after their shard was done are
+# made anew. No output is declared, so that it looks each time and nothing that is finished runs again.
+rule mend_features:
+    log:
+        f"{RESULTS}/logs/mend_features.log",
+    conda:
+        "../envs/embed.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=gpus(1),
+    params:
+        cohorts=lambda w: PLAN.features_made(),
+        settings=CONFIG["embed"],
+        folder=f"{RESULTS}/slides",
+    message:
+        "Looking for broken feature files"
+    script:
+        "../workflow/scripts/mend_features.py"

@@ -16,7 +16,7 @@ TEXT = {"slide_id": str, "patient_id": str, "message": str, "fingerprint": str, 
 
 
 def read_status(paths: list[Path]) -> pd.DataFrame | None:
-    """Concatenate shard status tables; patients under their canonical identifier."""
+    """Concatenate status tables; patients under their canonical identifier."""
     if not paths:
         return None
     table = pd.concat([pd.read_csv(p, sep="\t", dtype=TEXT) for p in paths], ignore_index=True)
@@ -81,18 +81,11 @@ def main(
 if "snakemake" in globals():
     from mirror.io.progress import run_step
 
-    def by_encoder(paths: list[str]) -> dict[str, list[Path]]:
-        """Group shard tables by the encoder in their path."""
-        grouped: dict[str, list[Path]] = {}
-        for path in map(Path, paths):
-            grouped.setdefault(path.parent.name, []).append(path)
-        return grouped
-
     given = snakemake.input  # noqa: F821
     run_step(
         lambda: main(
             tiles=[Path(p) for p in given.tiles],
-            features=by_encoder(list(given.features)),
+            features={Path(p).stem: [Path(p)] for p in given.features},
             rna=Path(given.rna) if given.rna else None,
             clinical=Path(given.clinical) if given.clinical else None,
             clinical_report=Path(given.clinical_report) if given.clinical_report else None,

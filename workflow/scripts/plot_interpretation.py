@@ -93,7 +93,7 @@ def top_tiles(drawn: SlideMap, path: str) -> list[tuple[np.ndarray, float]]:
 
 def main(
     folder: Path,
-    shards: list[Path],
+    tables: list[Path],
     patients: Path,
     predictions: dict[str, Path | None],
     title: str,
@@ -103,7 +103,7 @@ def main(
 ) -> None:
     """Draw everything; ``folder`` is the interpretation's."""
     text = {"slide_id": str, "patient_id": str, "slide_path": str}
-    parts = [pd.read_csv(p, sep="\t", dtype=text) for p in shards]
+    parts = [pd.read_csv(p, sep="\t", dtype=text) for p in tables]
     slides = pd.concat(parts).set_index("slide_id") if parts else pd.DataFrame(columns=["slide_path", "mpp"])
     prototypes, tiles, gene_table, sets, scores = (
         pd.read_csv(folder / f"{name}.tsv", sep="\t", dtype={"patient_id": str, "slide_id": str, "gene": str})
@@ -156,7 +156,7 @@ if "snakemake" in globals():
     run_step(
         lambda: main(
             folder=Path(smk.input.prototypes).parent,
-            shards=[Path(p) for p in smk.input.shards],
+            tables=[Path(p) for p in smk.input.slides],
             patients=Path(smk.input.patients),
             predictions={
                 task: Path(smk.input[task]) if smk.input[task] else None for task in ("subtyping", "survival")

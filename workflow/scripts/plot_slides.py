@@ -8,10 +8,10 @@ from mirror.figures.cohort import contact_sheet
 from mirror.figures.style import save_figure
 
 
-def main(shards: list[Path], thumbnails: Path, png: Path) -> None:
+def main(tables: list[Path], thumbnails: Path, png: Path) -> None:
     """Draw the sheet; the thumbnails are pixels, so there is no SVG."""
     text = {"slide_id": str, "message": str}
-    slides = pd.concat([pd.read_csv(p, sep="\t", dtype=text) for p in shards], ignore_index=True)
+    slides = pd.concat([pd.read_csv(p, sep="\t", dtype=text) for p in tables], ignore_index=True)
     save_figure(contact_sheet(slides, thumbnails), png)
 
 
@@ -20,7 +20,7 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            [Path(p) for p in snakemake.input.shards],  # noqa: F821
+            [Path(p) for p in snakemake.input.tables],  # noqa: F821
             Path(snakemake.params.thumbnails),  # noqa: F821
             Path(snakemake.output.png),  # noqa: F821
         ),

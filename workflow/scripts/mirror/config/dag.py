@@ -238,15 +238,18 @@ class Plan:
             for i in range(self.n_shards(m))
         ]
 
-    def feature_shards(self, name: str, encoder: str | None = None) -> list[str]:
-        """Status tables of patch features, of one encoder or of all."""
+    def feature_shards(self, name: str, encoder: str) -> list[str]:
+        """Status tables of patch features of one encoder."""
         return [
-            f"{self.results}/slides/{m}/features/{e}/shard_{i}.tsv"
+            f"{self.results}/slides/{m}/features/{encoder}/shard_{i}.tsv"
             for m in self.members(name)
             if self.has_slides(m)
-            for e in ([encoder] if encoder else self.encoders_of(m))
             for i in range(self.n_shards(m))
         ]
+
+    def tile_tables(self, name: str) -> list[str]:
+        """One joined status table of tiling a member; why joined, see `feature_tables`."""
+        return [f"{self.results}/slides/{m}/tiles.tsv" for m in self.members(name) if self.has_pixels(m)]
 
     def feature_tables(self, name: str, encoder: str) -> list[str]:
         """One joined status table of patch features a member: what steps for each fold and variant name.
@@ -261,6 +264,15 @@ class Plan:
             if source["encoder"] == encoder:
                 return source
         raise InputError(f"cohort `{cohort}` has no features of encoder `{encoder}`")
+
+    def features_made(self) -> dict[str, dict[str, Any]]:
+        """What the patch features of each cohort read from files are made of, for `mend_features`."""
+        out = {}
+        for name, slides in self.slides.items():
+            sources = {s["encoder"]: s for s in self.cohort(name)["features"]}
+            rows = {} if sources else {e: self.encoder_row(e) for e in self.encoders_of(name)}
+            out[name] = {"slides": [s.as_dict() for s in slides], "rows": rows, "sources": sources}
+        return out
 
     def encoders_of(self, name: str) -> list[str]:
         """Patch encoders whose features this cohort has."""

@@ -1,4 +1,4 @@
-"""Join the tables of a cohort's feature shards into one."""
+"""Join the tables of a cohort's shards into one."""
 
 from collections.abc import Sequence
 from pathlib import Path
