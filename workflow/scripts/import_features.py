@@ -1,29 +1,12 @@
 """Bring patch features that others made into our form, one shard of slides a job."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mirror.config.cohort import FeatureSource
 from mirror.io.atomic import write_tsv
-from mirror.io.errors import InputError
 from mirror.io.features_import import import_features
-from mirror.slides.mpp import resolve_mpp
-from mirror.slides.reader import open_slide
-
-
-def slide_mpp(slide: Mapping[str, Any]) -> float | None:
-    """Micrometres a pixel from the table, else from the slide itself where it is at hand, else None."""
-    path = Path(str(slide.get("slide_path") or ""))
-    if slide.get("mpp") is not None:
-        return float(slide["mpp"])
-    if not path.is_file():
-        return None
-    try:
-        with open_slide(path) as opened:
-            return resolve_mpp(opened.properties, None, path).value
-    except InputError:  # the importer says that mpp is unknown
-        return None
+from mirror.slides.slide_mpp import slide_mpp
 
 
 def main(slides: list[dict[str, Any]], source: dict[str, Any], folder: Path, status: Path) -> None:

@@ -35,6 +35,7 @@ COORD_ATTRS = (
 )
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _BLOCK_BYTES = 32 << 20
+MEND = "run `snakemake --cores 1 mend_features`, which makes broken feature files anew, then run again"
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -50,8 +51,8 @@ def disk_is_full(error: BaseException) -> bool:
     return False
 
 
-def open_h5(path: str | Path, what: str = "features") -> h5py.File:
-    """Open an HDF5 file for reading, or say in one line why it cannot be.
+def open_h5(path: str | Path, what: str = "features", remedy: str = "copy it anew") -> h5py.File:
+    """Open an HDF5 file for reading, or say in one line why it cannot be, with a ``remedy``.
 
     Raises
     ------
@@ -63,15 +64,12 @@ def open_h5(path: str | Path, what: str = "features") -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         if not path.is_file():
-            raise InputError(f"no {what} file here", file=path) from error
+            raise InputError(f"no {what} file here", file=path, remedy=remedy) from error
         with open(path, "rb") as handle:
             head = handle.read(len(_POINTER))
-        if not head:
-            problem, remedy = f"the {what} file has no bytes", "remove it and run again"
-        elif head == _POINTER:
+        problem = f"the {what} file is truncated or not HDF5" if head else f"the {what} file has no bytes"
+        if head == _POINTER:
             problem, remedy = f"a git-LFS pointer, not a {what} file", "fetch the file itself (git lfs pull)"
-        else:
-            problem, remedy = f"the {what} file is truncated or not HDF5", "remove it and run again, or copy it anew"
         raise InputError(problem, file=path, remedy=remedy) from error
 
 
@@ -270,9 +268,9 @@ class FeatureFile:
         self._layout = self._read_layout()
 
     def _read_layout(self) -> _Layout:
-        with open_h5(self.path) as file:
+        with open_h5(self.path, remedy=MEND) as file:
             if "features" not in file or not isinstance(file["features"], h5py.Dataset):
-                raise InputError("no dataset named features", file=self.path)
+                raise InputError("no dataset named features", file=self.path, remedy=MEND)
             data = file["features"]
             shape = data.shape
             if shape == (0,):  # TRIDENT's form of an empty slide

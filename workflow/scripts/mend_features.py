@@ -1,0 +1,64 @@
+"""Find feature files that broke, and make those alone anew; nothing that is finished runs again."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mirror.config.cohort import FeatureSource
+from mirror.config.slides import EmbedSettings
+from mirror.io.devices import lock_gpu
+from mirror.io.features_import import import_features
+from mirror.slides.embed_shard import embed_shard
+from mirror.slides.encoder_run import TileEncoder
+from mirror.slides.encoders import EncoderRow
+from mirror.slides.mend import Rows, mend, read_shards
+from mirror.slides.slide_mpp import slide_mpp
+
+
+def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: Path, threads: int = 2) -> int:
+    """Look at every feature file of every cohort, and make broken ones anew; how many there were.
+
+    Parameters
+    ----------
+    cohorts : dict
+        Name to ``slides`` (rows of the slide table), ``rows`` (the encoder's name to its row of the
+        encoder table) and ``sources`` (the encoder's name to the features that others made).
+    settings : dict
+        `EmbedSettings`.
+    folder : Path
+        ``results/slides``.
+    threads : int
+        The job's threads.
+    """
+    wanted = EmbedSettings.model_validate(settings)
+    torch.set_num_threads(threads)
+    mended = 0
+    for name, cohort in cohorts.items():
+        tiled = read_shards(folder / name / "tiles")
+
+        def embed(slides: Rows, row: dict[str, Any], tiled=tiled):
+            with lock_gpu(wanted=wanted.device != "cpu"):
+                encoder = TileEncoder.load(EncoderRow.model_validate(row), wanted)
+                return embed_shard(slides, tiled, folder, encoder, wanted, threads)
+
+        def take(slides: Rows, source: dict[str, Any]):
+            return import_features(FeatureSource.model_validate(source), slides, folder, slide_mpp)
+
+        for encoder, row in cohort["rows"].items():
+            mended += mend(cohort["slides"], folder, name, encoder, lambda slides, row=row: embed(slides, row))
+        for encoder, source in cohort["sources"].items():
+            mended += mend(cohort["slides"], folder, name, encoder, lambda slides, source=source: take(slides, source))
+    logging.getLogger("mirror.mend").info("%d feature files were made anew", mended)
+    return mended
+
+
+if "snakemake" in globals():
+    from mirror.io.progress import run_step
+
+    job = snakemake  # noqa: F821
+    run_step(
+        lambda: main(job.params.cohorts, job.params.settings, Path(job.params.folder), job.threads),
+        job.log[0],
+    )
