@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mirror.config.codehash import imported_files
 from mirror.config.slides import EmbedSettings
 from mirror.io.errors import InputError
 from mirror.io.features import FeatureFile, is_complete
@@ -245,10 +248,31 @@ def test_nothing_is_shared_that_differs(tmp_path: Path, encoder: TileEncoder, mo
             embed_slide(other.job(running, share_dir=share, **settings))
     same = Project(tmp_path / "code")
     same.slide()
-    with monkeypatch.context() as patched, pytest.raises(AssertionError, match="was read"):
-        patched.setattr(embed, "code_version", lambda: "another")
-        embed_slide(same.job(encoder, share_dir=share))
+    versions = embed.library_versions()
+    others = [("code_hash", lambda _: "another")]
+    others += [("library_versions", lambda v={**versions, k: "0"}: v) for k in versions]
+    for name, value in others:
+        with monkeypatch.context() as patched, pytest.raises(AssertionError, match="was read"):
+            patched.setattr(embed, name, value)
+            embed.code_version.cache_clear()
+            embed_slide(same.job(encoder, share_dir=share))
+    embed.code_version.cache_clear()
     assert embed_slide(same.job(encoder, share_dir=share)).status == "ok"
+
+
+def test_every_library_that_shapes_features_is_in_the_key() -> None:
+    """What `embed.py` imports, directly or not, beyond the standard library and what touches no pixel."""
+    harmless = {"h5py", "huggingface_hub", "numpy", "pandas", "pydantic", "safetensors", "tqdm", "yaml", "mirror"}
+    found: set[str] = set()
+    for file in imported_files(embed.__file__):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                found.add(node.module.split(".")[0])
+    used = {{"PIL": "pillow"}.get(name, name) for name in found - harmless - set(sys.stdlib_module_names)}
+    assert used <= set(embed.library_versions()), "a changed version would go unnoticed"
+    assert {"cv2", "openslide", "pillow", "timm", "torch"} <= used
 
 
 def test_a_damaged_or_renamed_shared_file_is_not_used(tmp_path: Path, encoder: TileEncoder) -> None:

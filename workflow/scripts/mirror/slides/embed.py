@@ -14,7 +14,9 @@ from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+import cv2
 import numpy as np
+import openslide
 
 from mirror.config.codehash import code_hash
 from mirror.config.slides import EmbedSettings
@@ -34,6 +36,7 @@ log = logging.getLogger("mirror.embed")
 # Tiles read at a time take at most this much, so that memory is the same for 256 and 1024 px tiles.
 _BATCH_BYTES = 64 << 20
 _STALE_S = 600
+LIBRARIES = ("imagecodecs", "pillow", "simplejpeg", "tifffile", "timm", "torch")
 _CARRIED = ("mpp", "mpp_source", "mpp_target")
 
 
@@ -50,9 +53,17 @@ class EmbedResult:
 
 
 @cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decode and resize pixels and run the encoder."""
+    named = {name: version(name).split("+")[0] for name in LIBRARIES}
+    # pip and conda name these two differently, or have a library of another version below the bindings
+    return named | {"cv2": cv2.__version__, "openslide": openslide.__library_version__}
+
+
+@cache
 def code_version() -> str:
-    """Hash of the code that turns a slide into features, and of the libraries that run the encoder."""
-    return hash_facts(code_hash(Path(__file__)), version("torch").split("+")[0], version("timm"))
+    """Hash of the code that turns a slide into features, and of the libraries that it uses for it."""
+    return hash_facts(code_hash(Path(__file__)), library_versions())
 
 
 def tiles_hash(tiles: TileTable) -> str:
