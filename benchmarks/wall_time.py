@@ -1,9 +1,9 @@
 """Expected wall time of config/paper.yaml at 10,000 slides on 1, 8 and 64 GPUs: jobs as sleeps of given length.
 
 The jobs and their dependencies are those of the workflow; each is replaced by its length, and a
-greedy scheduler places them on GPUs and cores. Lengths are flags: take them from
-`results/benchmarks` of a run of your own. Defaults are stated in docs/cluster.md, with which of
-them are assumed.
+greedy scheduler places them on GPUs and cores. The defaults say of each length whether it was
+measured, on what, or assumed (every length on a GPU is); the table is printed first. Lengths are
+flags: take them from `results/benchmarks` of a run of your own.
 
     python benchmarks/wall_time.py --slides 10000 --gpus 1 8 64
 
@@ -24,6 +24,23 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 ON_GPU = {"abmil", "transmil"}
 SURVIVAL_ONLY, SUBTYPING_ONLY = {"rna_cox", "rna_rsf", "clinical_cox"}, {"rna_logistic"}
+# (flag, seconds, what, where the number is from). Measured ones are CPU seconds of the two-core machine on which
+# this was written, divided by the job's cores, and scaled as said; nothing here was measured on a cluster.
+LENGTHS = (
+    ("overhead", 20.0, "queue, start and imports of a job", "assumed; start and imports alone measured 4 to 6 s"),
+    ("tile", 62.0, "tiling a slide", "measured, 15 s of CPU on a slide of 24,000 x 24,000 px, published preset; "
+     "scaled by area to an assumed 4.8 gigapixels, on 2 cores"),
+    ("embed", 25.0, "features of a slide by one encoder, on a GPU", "assumed (bound by reading 4,000 tiles)"),
+    ("expression", 70.0, "reading, or normalising, a cohort's expression", "measured, 1.5 s of CPU for 5,000 x 1,000 "
+     "values of gzipped text; scaled to 200,000 transcripts"),
+    ("genes", 82.0, "gene selection of one fold", "measured, 716 patients x 200,000 transcripts "
+     "(benchmarks/gene_selection.py)"),
+    ("step", 0.2, "one training step, on a GPU", "assumed"),
+    ("encode", 0.05, "embedding a slide with a trained model, on a GPU", "assumed"),
+    ("probe", 900.0, "a probe or a light baseline over all folds", "assumed; a whole job took 5 s in the demo"),
+    ("mil", 3600.0, "a MIL baseline over all folds, on a GPU", "assumed"),
+    ("metrics", 1200.0, "metrics and intervals", "assumed; a whole job took 4 s in the demo"),
+)  # fmt: skip
 WITHOUT_SLIDES = SURVIVAL_ONLY | SUBTYPING_ONLY | {"rna_mlp"}
 
 
@@ -129,21 +146,14 @@ def main() -> None:
     parser.add_argument("--slides", type=int, default=10_000)
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--cores-per-gpu", type=int, default=16)
-    for name, seconds, what in (
-        ("overhead", 20.0, "queue, start and imports of a job"),
-        ("tile", 10.0, "tiling a slide"),
-        ("embed", 25.0, "features of a slide by one encoder (reading bound)"),
-        ("expression", 300.0, "reading, or normalising, a cohort's expression"),
-        ("genes", 1200.0, "gene selection of one fold"),
-        ("step", 0.2, "one training step"),
-        ("encode", 0.05, "embedding a slide with a trained model"),
-        ("probe", 900.0, "a probe or a light baseline over all folds"),
-        ("mil", 3600.0, "a MIL baseline over all folds"),
-        ("metrics", 1200.0, "metrics and intervals"),
-    ):
-        parser.add_argument(f"--{name}", type=float, default=seconds, metavar="SECONDS", help=f"{what} ({seconds:g})")
+    for name, seconds, what, source in LENGTHS:
+        parser.add_argument(f"--{name}", type=float, default=seconds, metavar="SECONDS",
+                            help=f"{what} ({seconds:g}; {source})")  # fmt: skip
     t = parser.parse_args()
     config = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
+    for name, default, what, source in LENGTHS:
+        given = getattr(t, name)
+        print(f"{given:>8g} s  {what}: {source if given == default else 'given'}")
     jobs = build(config, t.slides, t)
     counts = Counter(job.rule for job in jobs)
     print(f"{len(jobs)} jobs: " + ", ".join(f"{n} {rule}" for rule, n in counts.most_common()))
