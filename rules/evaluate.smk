@@ -62,6 +62,7 @@ rule evaluate_baseline:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
         gpu=lambda w: gpus(1) if w.baseline in ("abmil", "transmil") else 0,
+        gpu_share=CONFIG["gpu_share"],
     params:
         settings=PROBE_SETTINGS,
         names=lambda w: {**w_names(w), "method": w.baseline},

@@ -22,6 +22,7 @@ rule pretrain_mirror:
         mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
         runtime=lambda w, attempt: 720 * attempt,
         gpu=gpus(1),
+        gpu_share=CONFIG["gpu_share"],
     params:
         settings=lambda w: PLAN.variants[w.variant],
         seed=SEED,
@@ -59,6 +60,7 @@ rule encode_cohort:
         mem_mb=lambda w, attempt: 4000 * PLAN.train_threads * attempt,
         runtime=lambda w, attempt: 120 * attempt,
         gpu=gpus(1),
+        gpu_share=CONFIG["gpu_share"],
     params:
         features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
         min_focus=CONFIG["embed"]["min_focus"],

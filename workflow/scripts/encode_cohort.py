@@ -59,7 +59,7 @@ if "snakemake" in globals():
             smk.wildcards.fold,
             Path(smk.output.embeddings),
             smk.threads,
-            smk.params.get("gpu_share", 1),
+            smk.resources.get("gpu_share", 1),
             smk.params.get("min_focus"),
         ),
         smk.log[0],

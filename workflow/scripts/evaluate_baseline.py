@@ -13,6 +13,7 @@ from mirror.evaluation.evaluate import Names
 from mirror.evaluation.folds import read_patients, read_splits
 from mirror.evaluation.predictions import write_predictions
 from mirror.evaluation.supervised import evaluate_baseline, read_expression
+from mirror.io.devices import lock_gpu
 
 
 def main(
@@ -30,12 +31,15 @@ def main(
     out: Path,
     feature_status: Sequence[Path] = (),
     min_focus: float | None = None,
+    gpu: bool = False,
+    gpu_share: int = 1,
 ) -> None:
     """Train and test the baseline in every fold and write its predictions.
 
     ``features`` is the folder of ``{slide_id}.h5``; ``rna`` and ``transforms`` are the cohort's
     expression and each fold's transform; None or empty where the cohort has none. Slides whose
-    row in ``feature_status`` (slide_id, status) is not ok are left out.
+    row in ``feature_status`` (slide_id, status) is not ok are left out. ``gpu`` says whether the job waits for a GPU
+    of its own, or for one of ``gpu_share`` places on one.
     """
     modality = find_baseline(baseline).modality
     sources: list[Path] = [patients, splits]
@@ -50,18 +54,19 @@ def main(
     if rna and modality in ("rna", "fused"):
         genes = read_expression(rna, transforms)
         sources += [rna, *transforms]
-    result = evaluate_baseline(
-        baseline,
-        read_patients(patients),
-        read_splits(splits),
-        task,
-        Names(**names),
-        EvaluationSettings(**settings),
-        seed,
-        bags,
-        genes,
-        sources,
-    )
+    with lock_gpu(gpu_share, wanted=gpu):
+        result = evaluate_baseline(
+            baseline,
+            read_patients(patients),
+            read_splits(splits),
+            task,
+            Names(**names),
+            EvaluationSettings(**settings),
+            seed,
+            bags,
+            genes,
+            sources,
+        )
     write_predictions(out, result.rows, task, result.metadata)
 
 
@@ -85,6 +90,8 @@ if "snakemake" in globals():
             out=Path(step.output.predictions),
             feature_status=[Path(path) for path in step.input.features],
             min_focus=step.params.min_focus,
+            gpu=bool(step.resources.get("gpu", 0)),
+            gpu_share=step.resources.get("gpu_share", 1),
         ),
         step.log[0],
     )

@@ -33,7 +33,7 @@ if "snakemake" in globals():
                 min_focus=smk.params.get("min_focus"),
             ),
             gpus=smk.params.get("gpus", 1),
-            gpu_share=smk.params.get("gpu_share", 1),
+            gpu_share=smk.resources.get("gpu_share", 1),
         ),
         smk.log[0],
     )

@@ -62,3 +62,14 @@ def test_rules_leave_retries_and_groups_to_profiles_and_gpu_rules_have_a_partiti
             if re.search(r"^        gpu=", block, flags=re.M):
                 asking.add(name)
     assert asking == set(yaml.safe_load(SLURM.read_text())["set-resources"])
+
+
+def test_every_rule_that_asks_for_a_gpu_runs_a_script_that_locks_one():
+    for file in (ROOT / "rules").glob("*.smk"):
+        for block in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+            if re.search(r"^        gpu=", block, flags=re.M):
+                script = ROOT / "workflow" / "scripts" / Path(re.search(r'script:\s+"(.+?)"', block)[1]).name
+                text = script.read_text()
+                assert "lock_gpu(" in text or "run_job(job, gpus=" in text, script.name
+                if "gpu_share" in block:
+                    assert 'resources.get("gpu_share", 1)' in text, script.name

@@ -38,6 +38,9 @@ class Config(Settings):
         default_factory=lambda: {"mirror": {}, "align": {}, "mirror_plus": {}},
         description="Variants by name: a preset of config/variants.yaml (by the same name, or `preset:`) and changes.",
     )
+    gpu_share: int = Field(
+        1, ge=1, description="Jobs that may train or encode on one GPU of this machine at a time; see docs/cluster.md."
+    )
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
     interpretation: InterpretationSettings = Field(
         InterpretationSettings(), description="Attention, prototypes and patient cards of test patients."
