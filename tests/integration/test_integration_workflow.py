@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import anndata
 import h5py
@@ -87,6 +88,29 @@ def test_file_times_of_a_fresh_clone_rerun_nothing(finished):
     for file in (*finished.root.glob("workflow/scripts/*.py"), finished.root / "config" / "encoders.yaml"):
         file.touch()
     assert finished.planned() == {}
+
+
+def test_a_changed_library_file_reruns_the_steps_that_use_it(finished, tmp_path):
+    """The workflow at a newer commit, over the results of an older one."""
+    newer = tmp_path / "newer"
+    for name in ("config", "profiles", "rules", "workflow", "envs"):
+        shutil.copytree(finished.root / name, newer / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(finished.root / "Snakefile", newer)
+    file = newer / "workflow/scripts/mirror/figures/cohort.py"
+    file.write_text(file.read_text() + "\n\n# A comment changes nothing.\n")
+    workflow = type(finished)(newer, finished.folder, finished.config)
+    assert workflow.planned() == {}
+    file.write_text(file.read_text() + "\n\nNEW_CODE = 1\n")
+    jobs = workflow.planned()
+    assert {"plot_cohort", "plot_slides"} <= set(jobs)
+    assert not (SLIDES | TRAINING | {"build_cohort", "make_splits", "compute_metrics"}) & set(jobs)
+
+
+def test_a_batch_plans_its_share_of_the_shards(finished, tmp_path):
+    fresh = type(finished)(finished.root, tmp_path / "fresh", finished.config)
+    jobs = fresh.planned("--batch", "join_features=1/2")
+    assert jobs["embed_tiles"] == 1 and not TRAINING & set(jobs)
+    assert finished.planned("--batch", "join_features=2/2") == {}
 
 
 def test_a_mistyped_key_stops_before_anything_runs(finished, tmp_path):

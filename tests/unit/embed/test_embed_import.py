@@ -160,6 +160,12 @@ class Hostile:
         return Path.touch, (self.mark,)
 
 
+@pytest.mark.fault(
+    stage="security",
+    fault="features `.pt` that are a pickle that would run code",
+    sees="the row of the slide: could run code; it was not loaded",
+    survives="no code is run",
+)
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     torch.save({"features": Hostile(tmp_path / "ran")}, tmp_path / "in" / "s.pt")

@@ -112,6 +112,12 @@ class Hostile:
         return (Path.write_text, (Path("hostile_ran"), "x"))
 
 
+@pytest.mark.fault(
+    stage="security",
+    fault="a training state that is a pickle that would run code",
+    sees="that it cannot be used and training starts anew",
+    survives="no code is run",
+)
 def test_a_state_that_would_run_code_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
