@@ -8,6 +8,7 @@ if not (BASE / "rules").is_dir():  # entered through workflow/Snakefile
 SCRIPTS = BASE / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from mirror.config.baselines import find_baselines
 from mirror.config.codehash import code_hash
 from mirror.config.dag import Plan
 from mirror.io.errors import InputError

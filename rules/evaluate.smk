@@ -71,6 +71,8 @@ rule evaluate_baseline:
         ),
         min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
+        # The script finds its baseline by name, which no look at imports can follow.
+        own=lambda w: code_hash(find_baselines()[w.baseline].file),
         code=code("evaluate_baseline"),
     message:
         "Baseline {wildcards.baseline}: {wildcards.task} of {wildcards.cohort} ({wildcards.scheme})"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mirror.config import codehash
-from mirror.config.dag import BASELINES, Plan, read_slide_table
+from mirror.config.baselines import find_baselines
+from mirror.config.dag import Plan, read_slide_table
 from mirror.io.errors import InputError
 
 
@@ -88,7 +89,31 @@ def test_plan_and_registry_know_the_same_baselines():
     from mirror.evaluation.baselines import REGISTRY, load_all
 
     load_all()
-    assert {name: tuple(b.tasks) for name, b in REGISTRY.items()} == {n: t for n, (_, t) in BASELINES.items()}
+    assert {n: (b.modality, tuple(b.tasks)) for n, b in REGISTRY.items()} == {
+        n: (b.modality, b.tasks) for n, b in find_baselines().items()
+    }
+
+
+def test_adding_a_baseline_is_adding_one_file(tmp_path):
+    write(
+        tmp_path / "rna_knn.py",
+        "from ._registry import baseline\n\n"
+        '@baseline("rna_knn", tasks=("subtyping",), modality="rna", description="d")\ndef fit(fold):\n    return []\n',
+    )
+    write(tmp_path / "_shared.py", "x = 1\n")
+    (name, found), *more = find_baselines(tmp_path).items()
+    assert (name, found.modality, found.tasks, more) == ("rna_knn", "rna", ("subtyping",), [])
+    write(
+        tmp_path / "vague.py", 'NAME = "x"\n\n@baseline(NAME, tasks=("subtyping",), modality="rna")\ndef fit(f): ...\n'
+    )
+    find_baselines.cache_clear()
+    with pytest.raises(InputError, match="not written out"):
+        find_baselines(tmp_path)
+
+
+def test_a_mistyped_baseline_is_named(root):
+    with pytest.raises(InputError, match=r"no baseline is called `rna_coks`.*did you mean `rna_cox`"):
+        plan(root, evaluation={"baselines": ["rna_coks"]})
 
 
 def test_code_hash_follows_imports_and_ignores_comments(tmp_path, monkeypatch):

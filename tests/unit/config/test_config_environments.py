@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mirror.config.baselines import find_baselines
 from mirror.config.codehash import imported_files
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,7 +49,10 @@ def rules() -> dict[str, tuple[Path, Path | None]]:
 def third_party(script: Path) -> set[str]:
     """Top-level packages that a script imports, directly or through the library."""
     found = set()
-    for file in imported_files(script):
+    files = imported_files(script)
+    if script.stem == "evaluate_baseline":  # finds its baselines by name
+        files |= {file for entry in find_baselines().values() for file in imported_files(entry.file)}
+    for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}

@@ -18,26 +18,12 @@ from typing import Any
 
 from ..io.errors import InputError
 from ..simulation.names import slide_names
+from .baselines import check_baselines, find_baselines
 from .resolve import check_names, load_schema, load_yaml, resolve, resolve_variants
 from .transfers import find_transfers
 
 SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
 
-# Which modality a baseline reads and which tasks it can do. Kept here because the DAG needs it
-# before any environment exists; a test compares it with the registry in mirror.evaluation.
-BASELINES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "rna_logistic": ("rna", ("subtyping",)),
-    "rna_cox": ("rna", ("survival",)),
-    "rna_rsf": ("rna", ("survival",)),
-    "rna_mlp": ("rna", ("subtyping", "survival")),
-    "slide_mean": ("wsi", ("subtyping", "survival")),
-    "slide_max": ("wsi", ("subtyping", "survival")),
-    "abmil": ("wsi", ("subtyping", "survival")),
-    "transmil": ("wsi", ("subtyping", "survival")),
-    "clinical_cox": ("clinical", ("survival",)),
-    "late_fusion": ("fused", ("subtyping", "survival")),
-    "concat": ("fused", ("subtyping", "survival")),
-}
 CEILING = "ceiling"  # linear heads on the true factors of a simulated cohort
 INPUT = "input"  # the input itself, in the table of what is known of the truth
 
@@ -146,7 +132,8 @@ class Plan:
         self.cohorts = list(self.config["cohorts"])
         self.results = self.config["results"]
         self.baselines = list(dict.fromkeys(self.config["evaluation"]["baselines"]))
-        clash = set(self.variants) & {*BASELINES, CEILING, INPUT}
+        check_baselines(self.baselines)
+        clash = set(self.variants) & {*find_baselines(), CEILING, INPUT}
         if clash:
             raise InputError(f"variant `{clash.pop()}` has a baseline's name", remedy="rename the variant")
         self.transfers = find_transfers(self)
@@ -349,8 +336,9 @@ class Plan:
             if "finetune" in self.config["evaluation"]["protocols"]:
                 out += [(f"{variant}_finetune", e) for e in encoders for variant in self.variants]
         for baseline in self.baselines:
-            modality, tasks = BASELINES[baseline]
-            if task not in tasks:
+            known = find_baselines()[baseline]
+            modality = known.modality
+            if task not in known.tasks:
                 continue
             if (modality == "rna" and self.has_rna(name)) or modality == "clinical":
                 out.append((baseline, "none"))

@@ -8,20 +8,6 @@ from pydantic import Field
 
 from .base import Settings
 
-Baseline = Literal[
-    "rna_logistic",
-    "rna_cox",
-    "rna_rsf",
-    "rna_mlp",
-    "slide_mean",
-    "slide_max",
-    "abmil",
-    "transmil",
-    "clinical_cox",
-    "late_fusion",
-    "concat",
-]
-
 
 class ProbeSettings(Settings):
     """A linear model on frozen embeddings."""
@@ -125,9 +111,9 @@ class EvaluationSettings(Settings):
     modalities: list[Literal["wsi", "rna", "fused"]] = Field(
         default_factory=lambda: ["wsi", "rna", "fused"], description="Which embeddings are probed."
     )
-    baselines: list[Baseline] = Field(
+    baselines: list[str] = Field(
         default_factory=lambda: ["rna_logistic", "rna_cox", "slide_mean", "abmil", "clinical_cox", "late_fusion"],
-        description="Baselines trained in the same folds.",
+        description="Baselines trained in the same folds: files of mirror/evaluation/baselines (docs/evaluation.md).",
     )
     probe: ProbeSettings = Field(ProbeSettings(), description="The linear probe.")
     fewshot: FewShotSettings = Field(FewShotSettings(), description="Few-shot.")
