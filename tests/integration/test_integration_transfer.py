@@ -105,6 +105,7 @@ def test_transfer_has_its_table_in_every_form_and_in_the_report(halves):
     assert '<h2 id="transfer">' in page and "Zero-shot transfer of risk (A to B)" in page
     assert "imported: enc (512 wide, trident)" in re.sub(r"\s+", " ", page)
     assert "are in the source too and count nowhere" in page
+    assert not (results / "tables/truth_recovery.csv").exists() and "truth-recovery" not in page, "nobody knows it"
 
 
 def test_trace_of_a_transferred_cell_names_both_cohorts(halves):
