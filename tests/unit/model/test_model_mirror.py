@@ -16,7 +16,7 @@ from mirror.io.errors import InputError
 from mirror.model.draws import Draws, mask_from_noise
 from mirror.model.losses import cluster_loss, compute_losses, info_nce, orthogonality_loss, retention_loss, style_loss
 from mirror.model.mirror import LARGEST_LOGIT_SCALE, Retained, build_model
-from mirror.model.ppeg import PPEG, pad_to_square, square_side
+from mirror.model.ppeg import PPEG, square_side, to_square
 from mirror.model.style import Style
 from mirror.model.survival_loss import nll_survival, risk
 from mirror.model.targets import Moments, bag_statistics, summarize
@@ -232,8 +232,13 @@ def test_square(n):
     side = square_side(n)
     assert (side - 1) ** 2 < n <= side**2
     if n < 200:
-        tokens = torch.arange(n, dtype=torch.float32)[None, :, None]
-        assert pad_to_square(tokens).flatten().tolist() == [i % n for i in range(side**2)]
+        cls, tokens = torch.full((1, 1, 1), -1.0, requires_grad=True), torch.arange(n * 1.0)[None, :, None]
+        square = to_square(cls, tokens.requires_grad_())
+        assert square.flatten().tolist() == [-1, *(i % n for i in range(side**2))]
+        weight = torch.randn(square.shape)
+        found = torch.autograd.grad(square, (cls, tokens), weight)
+        plain = torch.autograd.grad(torch.cat([cls, tokens, tokens[:, : side**2 - n]], 1), (cls, tokens), weight)
+        assert all(torch.equal(a, b) for a, b in zip(found, plain, strict=True))
 
 
 def test_info_nce_of_perfect_and_of_same_patient_pairs():

@@ -12,7 +12,7 @@ from .dropout import add_dropped
 from .nystrom import PinvScaling, front_padding, nystrom_attention, nystrom_row, pad_front
 from .nystrom_cpu import NystromCPU
 from .rows import Rows, look_up, take
-from .value_convolution import value_convolution
+from .value_convolution import add_value_convolution
 
 RESIDUAL_WIDTH = 33
 # Fewer landmarks than this: the iteration itself is as fast as an eigendecomposition.
@@ -80,7 +80,7 @@ class SlideAttention(nn.Module):
         """
         if self.kind == "exact" and rows is not None:
             query, rest = self._split_projection()
-            mixed = self._exact(F.linear(take(x, rows), query), F.linear(x, rest), rows)
+            mixed = self._exact(F.linear(take(x, rows), query), *F.linear(x, rest).chunk(2, 2), rows)
         else:
             mixed = self._mix(self.qkv(x), rows)
         return self.out(mixed)
@@ -103,7 +103,7 @@ class SlideAttention(nn.Module):
         if self.kind == "exact" and rows is not None:
             query, rest = self._split_projection()
             q = look_up(F.linear(table[asking:], query), index.gather(1, rows) - asking)
-            mixed = self._exact(q, look_up(F.linear(table, rest), index), rows)
+            mixed = self._exact(q, *look_up(F.linear(table, rest), index).chunk(2, 2), rows)
         else:
             mixed = self._mix(look_up(self.qkv(table), index), rows)
         return self.out(mixed)
@@ -118,8 +118,8 @@ class SlideAttention(nn.Module):
         """Attention and convolution from the projections (B, n, 3 D)."""
         n, dim = qkv.shape[1], qkv.shape[2] // 3
         if self.kind == "exact":
-            q, rest = qkv.split([dim, 2 * dim], 2)
-            return self._exact(take(q, rows), rest, rows)
+            q, k, v = qkv.chunk(3, 2)
+            return self._exact(take(q, rows), k, v, rows)
         weight = self.residual.weight
         if qkv.is_cpu and qkv.dtype == torch.float32 and self.landmarks >= SMALLEST_SPECTRAL:
             return NystromCPU.apply(qkv, weight, self.heads, self.landmarks, self.pinv_scaling, rows)
@@ -127,14 +127,13 @@ class SlideAttention(nn.Module):
         q, k, v = self._split(pad_front(qkv, front_padding(n, self.landmarks)))
         scale = q.shape[-1] ** -0.5
         mixed = nystrom_attention(q * scale, k, v, self.landmarks, self.pinv_scaling, asked * scale)
-        return mixed.transpose(1, 2).flatten(2) + value_convolution(qkv[..., 2 * dim :], weight, rows)
+        return add_value_convolution(mixed.transpose(1, 2).flatten(2), qkv[..., 2 * dim :], weight, rows)
 
-    def _exact(self, q: Tensor, rest: Tensor, rows: Rows) -> Tensor:
-        """Queries (B, k, D) of ``rows``, keys and values (B, n, 2 D) side by side, to (B, k, D)."""
-        k, v = rest.chunk(2, 2)
+    def _exact(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
+        """Queries (B, k, D) of ``rows``, keys and values (B, n, D), to (B, k, D)."""
         heads = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
         mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        return mixed + value_convolution(v, self.residual.weight, rows)
+        return add_value_convolution(mixed, v, self.residual.weight, rows)
 
     def row(self, x: Tensor, index: int) -> Tensor:
         """Attention that token ``index`` of x (B, n, D) pays to all tokens: (B, H, n)."""

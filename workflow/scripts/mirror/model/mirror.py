@@ -262,16 +262,17 @@ class Mirror(nn.Module):
             summary_of_input = weights.target == "input" or weights.slide_summary == "tokens"
             reads_tokens = weights.decode_from == "tokens" or not summary_of_input
             tokens = self._slide_tokens(seen, lengths, cls_only=not (retain and reads_tokens))
-            parts["slide_embedding"] = tokens[:, 0]
-            parts["slide_alignment"] = self.align_slide(tokens[:, 0])
+            embedding = tokens[:, 0]
+            parts["slide_embedding"] = embedding
+            parts["slide_alignment"] = self.align_slide(embedding)
             if retain:
                 parts["slide_retention"] = (
-                    self._retain_from_tokens(tokens, seen, lengths, draws, whole=everything)
+                    self._retain_from_tokens(tokens, embedding, seen, lengths, draws, whole=everything)
                     if weights.decode_from == "tokens"
                     else self._retain_from_embedding(tokens, lengths, bags, mask, draws)
                 )
             if with_style:
-                parts["slide_style"] = self.style(tokens[:, 0], draws.slide_style)
+                parts["slide_style"] = self.style(embedding, draws.slide_style)
         if rna is not None:
             embedding = self.encode_rna(self._hide_genes(rna, draws))
             parts["rna_embedding"] = embedding
@@ -306,13 +307,13 @@ class Mirror(nn.Module):
         return rna.masked_fill(hidden, 0.0) / (1 - ratio)
 
     def _retain_from_tokens(
-        self, tokens: Tensor, seen: Tensor, lengths: Tensor | None, draws: Draws, whole: bool
+        self, tokens: Tensor, embedding: Tensor, seen: Tensor, lengths: Tensor | None, draws: Draws, whole: bool
     ) -> Retained:
         """As published; ``seen`` are the bags that the encoder saw. ``whole`` rebuilds also what no loss reads."""
         settings, n = self.settings.retention, seen.shape[1]
         valid = None if lengths is None else valid_rows(lengths, n)
         masked = mask_from_noise(uniform(draws.slide_mask, seen, seen.shape[:2]), settings.mask_ratio, valid)
-        code, visible = self.slide_retention.code(tokens[:, 0]), kept(settings.mask_ratio, n)
+        code, visible = self.slide_retention.code(embedding), kept(settings.mask_ratio, n)
         if whole or lengths is not None or visible == n:
             target = self.patch_statistics(seen) if settings.target == "input" else self._target(tokens[:, 1:])
             return Retained(by_length(self.slide_retention, lengths, tokens, masked, longest=n), target, masked, code)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..config.pretrain import ModelSettings
 from .attention import AttentionBlock
-from .ppeg import PPEG, pad_to_square, square_side
+from .ppeg import PPEG, square_side, to_square
 
 
 class SlideEncoder(nn.Module):
@@ -32,9 +32,7 @@ class SlideEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-5)
 
     def _before_second_block(self, bags: Tensor) -> Tensor:
-        tokens = pad_to_square(F.relu(self.embed(bags)))
-        tokens = torch.cat([self.cls_token.expand(len(bags), -1, -1).to(tokens.dtype), tokens], 1)
-        return self.ppeg(self.block1(tokens))
+        return self.ppeg(self.block1(to_square(self.cls_token, F.relu(self.embed(bags)))))
 
     def forward(self, bags: Tensor) -> Tensor:
         """Encode bags of one length.

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .head_pool import for_each
-from .rows import Rows, take
+from .rows import Rows, places, spread, take
 
 BLOCK = 64
 
@@ -56,38 +56,40 @@ def convolve_head_backward(grad: Tensor, values: Tensor, kernel: Tensor) -> tupl
 
 
 class HeadConvolution(torch.autograd.Function):
-    """Values (B, n, D), heads side by side, with kernels (H, 1, w, 1), on a CPU."""
+    """Rows of the convolution of values, heads side by side, added to what attention made of them; on a CPU."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, kernel: Tensor) -> Tensor:
-        """To (B, n, D)."""
+    def forward(ctx: Any, mixed: Tensor, values: Tensor, kernel: Tensor, rows: Rows) -> Tensor:
+        """mixed (B, k, D), values (B, n, D) and kernel (H, 1, w, 1) to (B, k, D)."""
         ctx.save_for_backward(values, kernel)
-        out = torch.empty(values.shape, dtype=values.dtype)
-        pairs = out.unflatten(-1, (len(kernel), -1)), values.unflatten(-1, (len(kernel), -1))
+        ctx.rows = rows
+        out = torch.empty(mixed.shape, dtype=mixed.dtype)
+        trio = tuple(x.unflatten(-1, (len(kernel), -1)) for x in (out, mixed, values))
 
         def one_head(at: tuple[int, int]) -> None:
-            to, head = (x[at[0], :, at[1]] for x in pairs)
-            to.copy_(convolve_head(head, kernel[at[1], 0, :, 0]))
+            to, head_mixed, head = (x[at[0], :, at[1]] for x in trio)
+            torch.add(head_mixed, convolve_head(head, kernel[at[1], 0, :, 0])[places(rows, at[0])], out=to)
 
         for_each(one_head, product(range(len(values)), range(len(kernel))))
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of both."""
-        values, kernel = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients of the three."""
+        (values, kernel), rows = ctx.saved_tensors, ctx.rows
         out = torch.empty(values.shape, dtype=values.dtype)
         grad_kernel = kernel.new_empty(len(values), *kernel.shape)
         trio = tuple(x.unflatten(-1, (len(kernel), -1)) for x in (out, grad, values))
 
         def one_head(at: tuple[int, int]) -> None:
             to, head_grad, head = (x[at[0], :, at[1]] for x in trio)
-            found, grad_kernel[at][0, :, 0] = convolve_head_backward(head_grad, head, kernel[at[1], 0, :, 0])
+            wide = spread(head_grad, places(rows, at[0]), len(head))
+            found, grad_kernel[at][0, :, 0] = convolve_head_backward(wide, head, kernel[at[1], 0, :, 0])
             to.copy_(found)
 
         for_each(one_head, product(range(len(values)), range(len(kernel))))
-        return out, grad_kernel.sum(0)
+        return grad, out, grad_kernel.sum(0), None
 
 
 class ImageConvolution(torch.autograd.Function):
@@ -126,21 +128,24 @@ def _channel_kernels(kernel: Tensor, channels: int) -> Tensor:
     return kernel.repeat_interleave(channels // len(kernel), 0)
 
 
-def value_convolution(values: Tensor, kernel: Tensor, rows: Rows = None) -> Tensor:
-    """Convolve the values along the sequence; differentiable.
+def add_value_convolution(mixed: Tensor, values: Tensor, kernel: Tensor, rows: Rows = None) -> Tensor:
+    """Add the convolution of the values along the sequence; differentiable.
 
     Parameters
     ----------
+    mixed : Tensor (B, k, D)
     values : Tensor (B, n, D)
         Heads side by side.
     kernel : Tensor (H, 1, w, 1), w odd
     rows : see `rows.Rows`
+        Which of the n rows mixed holds.
 
     Returns
     -------
-    Tensor (B, n, D), or (B, k, D)
+    Tensor (B, k, D)
     """
     if isinstance(rows, int):
         values = values[:, : rows + kernel.shape[2] // 2]  # as far as their kernels reach
-    quick = values.is_cpu and values.dtype == kernel.dtype
-    return take((HeadConvolution if quick else ImageConvolution).apply(values, kernel), rows)
+    if values.is_cpu and values.dtype == kernel.dtype == mixed.dtype:
+        return HeadConvolution.apply(mixed, values, kernel, rows)
+    return mixed + take(ImageConvolution.apply(values, kernel), rows)
