@@ -83,6 +83,12 @@ class Hostile:
         return os.system, (f"touch {self.path}",)
 
 
+@pytest.mark.fault(
+    stage="security",
+    fault="a checkpoint of the published code that would run a command",
+    sees="not loaded for safety",
+    survives="no code is run",
+)
 def test_hostile_checkpoint_is_refused_and_runs_nothing(tmp_path):
     witness = tmp_path / "ran"
     torch.save({"state_dict": {}, "args": Hostile(witness)}, tmp_path / "hostile.pth.tar")
