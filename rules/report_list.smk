@@ -151,6 +151,15 @@ def figure_list():
                 )
                 for i in range(CONFIG["interpretation"]["cards"])
             ]
+    out += [
+        (
+            "Transfer",
+            f"{FIG}/{t.target}/{t.encoder}/{t.name}/transfer_km.png",
+            f"{TITLES[t.source]} to {TITLES[t.target]} ({t.encoder}, {t.scheme})",
+            "transfer_km",
+        )
+        for t in PLAN.transfers
+    ]
     if TRAINED:
         out += [
             ("Ablation", f"{FIG}/{s}/ablation.png", f"Variants ({s})", "ablation")

@@ -215,3 +215,38 @@ rule audit_transfer_predictions:
         "Auditing what the survival heads of {wildcards.source} saw of {wildcards.target} ({wildcards.scheme})"
     script:
         "../workflow/scripts/audit_leaks.py"
+
+
+rule plot_transfer:
+    input:
+        predictions=lambda w: [
+            f"{RESULTS}/predictions/{w.target}/{w.encoder}/{w.scheme}_from_{w.source}/survival/{v}.parquet"
+            for v in PLAN.variants
+        ],
+        leaks=f"{HERE}/audit_predictions.json",
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{target}}/{{encoder}}/{FROM}/transfer_km.png",
+            caption=caption("transfer_km"),
+            category="Survival",
+            labels={
+                "cohort": "{target}",
+                "encoder": "{encoder}",
+                "figure": "transfer from {source}",
+            },
+        ),
+        svg=f"{RESULTS}/figures/{{target}}/{{encoder}}/{FROM}/transfer_km.svg",
+    log:
+        f"{RESULTS}/logs/plot_transfer/{{target}}_{{encoder}}_{FROM}.log",
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        title=lambda w: f"{TITLES[w.source]} to {TITLES[w.target]}",
+        code=code("plot_transfer"),
+    message:
+        "Drawing survival in {wildcards.target} by models of {wildcards.source} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        "../workflow/scripts/plot_transfer.py"

@@ -105,6 +105,8 @@ def test_transfer_has_its_table_in_every_form_and_in_the_report(halves):
     assert '<h2 id="transfer">' in page and "Zero-shot transfer of risk (A to B)" in page
     assert "imported: enc (512 wide, trident)" in re.sub(r"\s+", " ", page)
     assert "are in the source too and count nowhere" in page
+    assert (results / "figures/B/enc/cv2_from_A/transfer_km.svg").stat().st_size > 2000
+    assert "A to B (enc, cv2)" in page
     assert not (results / "tables/truth_recovery.csv").exists() and "truth-recovery" not in page, "nobody knows it"
 
 

@@ -81,7 +81,7 @@ def test_the_dag_embeds_the_target_with_the_sources_models(root, tmp_path):
     said = dry_run(root, tmp_path, [{"source": "A", "target": "B"}])
     stats = dict(line.split() for line in said.split("Job stats:")[1].splitlines() if len(line.split()) == 2)
     wanted = {"prepare_transfer": "1", "match_genes": "1", "audit_transfer": "1", "encode_transfer": "4",
-              "evaluate_transfer": "2", "audit_transfer_predictions": "1"}  # fmt: skip
+              "evaluate_transfer": "2", "audit_transfer_predictions": "1", "plot_transfer": "1"}  # fmt: skip
     assert wanted.items() <= stats.items()
     one = next(b for b in said.split("Job ") if "Embedding B with align of A (enc), cv2 r0f1" in b)
     for needed in ("models/A/enc/cv2/align/r0f1.safetensors", "rna/A/cv2/transform_r0f1.npz",

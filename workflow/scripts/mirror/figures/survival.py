@@ -50,7 +50,7 @@ def kaplan_meier(rows: pd.DataFrame, title: str) -> Figure:
         else:
             t, s, band = np.array([some["time"].max() / DAYS_A_YEAR]), np.ones(1), None
         t, s = np.r_[0, t], np.r_[1, s]
-        shade = colour(number)
+        shade = colour(GROUPS.index(group))
         panel.step(
             t, s, where="post", color=shade, lw=1.8, label=f"{group} risk (n = {len(some)}, {int(event.sum())} events)"
         )
