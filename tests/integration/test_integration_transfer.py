@@ -12,6 +12,7 @@ import yaml
 
 pytestmark = pytest.mark.slow
 
+WIDTH = 448  # of the tiny run's patch features
 KEPT = ("seed", "rna", "splits", "pretrain")
 
 
@@ -39,7 +40,7 @@ def halves(finished, tmp_path_factory):
             "samples": str(folder / f"{name}.tsv"),
             "expression": {"path": str(made / "simulated/T/counts.tsv"), "format": "matrix", "values": "counts"},
             "clinical": clinical,
-            "features": [{"format": "trident", "path": str(features), "width": 512, "encoder": "enc"}],
+            "features": [{"format": "trident", "path": str(features), "width": WIDTH, "encoder": "enc"}],
         }
     base = yaml.safe_load(finished.config.read_text())
     config = {k: base[k] for k in KEPT} | {
@@ -103,7 +104,7 @@ def test_transfer_has_its_table_in_every_form_and_in_the_report(halves):
     assert set(numbers["n"].str.split(" ").str[0]) == {"11"}
     page = (results / "report.html").read_text(encoding="utf-8")
     assert '<h2 id="transfer">' in page and "Zero-shot transfer of risk (A to B)" in page
-    assert "imported: enc (512 wide, trident)" in re.sub(r"\s+", " ", page)
+    assert f"imported: enc ({WIDTH} wide, trident)" in re.sub(r"\s+", " ", page)
     assert "are in the source too and count nowhere" in page
     assert (results / "figures/B/enc/cv2_from_A/transfer_km.svg").stat().st_size > 2000
     assert "A to B (enc, cv2)" in page
