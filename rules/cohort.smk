@@ -7,10 +7,13 @@ rule read_clinical:
         report=f"{RESULTS}/cohort/{{cohort}}/clinical.json",
     log:
         f"{RESULTS}/logs/read_clinical/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/read_clinical/{{cohort}}.tsv"
     wildcard_constraints:
         cohort=FROM_FILES,
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -49,10 +52,13 @@ rule build_cohort:
         failures=f"{RESULTS}/cohort/{{cohort}}/failures.tsv",
     log:
         f"{RESULTS}/logs/build_cohort/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/build_cohort/{{cohort}}.tsv"
     wildcard_constraints:
         cohort=FROM_FILES,
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -87,10 +93,13 @@ rule pool_cohorts:
         flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
     log:
         f"{RESULTS}/logs/pool_cohorts/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pool_cohorts/{{cohort}}.tsv"
     wildcard_constraints:
         cohort=POOLED,
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -111,8 +120,11 @@ rule make_splits:
         report=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.json",
     log:
         f"{RESULTS}/logs/make_splits/{{cohort}}_{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_splits/{{cohort}}_{{scheme}}.tsv"
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -152,8 +164,11 @@ rule audit_leaks:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
     log:
         f"{RESULTS}/logs/audit_leaks/{{cohort}}_{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/audit_leaks/{{cohort}}_{{scheme}}.tsv"
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=20,

@@ -31,6 +31,7 @@ rule doctor:
         f"{RESULTS}/logs/doctor.log",
     conda:
         "../envs/doctor.yaml"
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=60,

@@ -18,6 +18,7 @@ rule evaluate_embeddings:
         f"{RESULTS}/benchmarks/evaluate_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
@@ -58,6 +59,7 @@ rule evaluate_baseline:
         f"{RESULTS}/benchmarks/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.tsv"
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
@@ -145,8 +147,11 @@ rule audit_predictions:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/audit_predictions.json",
     log:
         f"{RESULTS}/logs/audit_predictions/{{cohort}}_{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/audit_predictions/{{cohort}}_{{scheme}}.tsv"
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=20,

@@ -77,6 +77,7 @@ rule plot_interpretation:
         f"{RESULTS}/benchmarks/plot_interpretation/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
     conda:
         "../envs/interpret.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=60,
@@ -96,6 +97,7 @@ rule trace:
         f"{RESULTS}/logs/trace.log",
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,

@@ -86,8 +86,11 @@ rule audit_models:
         leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
     log:
         f"{RESULTS}/logs/audit_models/{{cohort}}_{{encoder}}_{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/audit_models/{{cohort}}_{{encoder}}_{{scheme}}.tsv"
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=20,

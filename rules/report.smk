@@ -14,8 +14,11 @@ rule make_tables:
         index=f"{RESULTS}/tables/index.json",
     log:
         f"{RESULTS}/logs/make_tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_tables.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -46,8 +49,11 @@ rule plot_cohort:
         svg=f"{FIG}/{{cohort}}/flow.svg",
     log:
         f"{RESULTS}/logs/plot_cohort/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_cohort/{{cohort}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -72,8 +78,11 @@ rule plot_slides:
         ),
     log:
         f"{RESULTS}/logs/plot_slides/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_slides/{{cohort}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=20,
@@ -103,8 +112,11 @@ rule plot_genes:
         svg=f"{FIG}/{{cohort}}/{{scheme}}/genes.svg",
     log:
         f"{RESULTS}/logs/plot_genes/{{cohort}}_{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_genes/{{cohort}}_{{scheme}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -137,8 +149,11 @@ rule plot_training:
         svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/training_{{variant}}.svg",
     log:
         f"{RESULTS}/logs/plot_training/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_training/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -182,8 +197,11 @@ rule plot_embeddings:
         retrieval_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/retrieval_{{variant}}.svg",
     log:
         f"{RESULTS}/logs/plot_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -220,8 +238,11 @@ rule plot_subtyping:
         },
     log:
         f"{RESULTS}/logs/plot_subtyping/{{cohort}}_{{encoder}}_{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_subtyping/{{cohort}}_{{encoder}}_{{scheme}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -263,8 +284,11 @@ rule plot_survival:
         auc_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_auc.svg",
     log:
         f"{RESULTS}/logs/plot_survival/{{cohort}}_{{encoder}}_{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_survival/{{cohort}}_{{encoder}}_{{scheme}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -297,8 +321,11 @@ rule plot_summary:
         ablation_svg=f"{FIG}/{{scheme}}/ablation.svg",
     log:
         f"{RESULTS}/logs/plot_summary/{{scheme}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_summary/{{scheme}}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -349,8 +376,11 @@ rule make_report:
         report=f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/make_report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_report.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=20,

@@ -73,10 +73,13 @@ rule import_features:
         ),
     log:
         f"{RESULTS}/logs/import_features/{{cohort}}_{{encoder}}_{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/import_features/{{cohort}}_{{encoder}}_{{shard}}.tsv"
     wildcard_constraints:
         cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["features"]),
     conda:
         "../envs/embed.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: attempt * (10 + CONFIG["slides"]["slides_per_job"]),
@@ -99,10 +102,13 @@ rule join_tiles:
         table=f"{RESULTS}/slides/{{cohort}}/tiles.tsv",
     log:
         f"{RESULTS}/logs/join_tiles/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/join_tiles/{{cohort}}.tsv"
     wildcard_constraints:
         cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.has_pixels(c)),
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -121,8 +127,11 @@ rule join_features:
         table=f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}.tsv",
     log:
         f"{RESULTS}/logs/join_features/{{cohort}}_{{encoder}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/join_features/{{cohort}}_{{encoder}}.tsv"
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -139,8 +148,11 @@ rule fetch_weights:
         touch(f"{RESULTS}/slides/weights_fetched"),
     log:
         f"{RESULTS}/logs/fetch_weights.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch_weights.tsv"
     conda:
         "../envs/embed.yaml"
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=120,

@@ -22,6 +22,7 @@ rule read_expression:
         cohort=FROM_FILES,
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
@@ -41,10 +42,13 @@ rule normalize_expression:
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
     log:
         f"{RESULTS}/logs/normalize_expression/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/normalize_expression/{{cohort}}.tsv"
     wildcard_constraints:
         cohort=FROM_FILES,
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
@@ -64,10 +68,13 @@ rule pool_expression:
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
     log:
         f"{RESULTS}/logs/pool_expression/{{cohort}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pool_expression/{{cohort}}.tsv"
     wildcard_constraints:
         cohort=POOLED,
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=60,

@@ -37,8 +37,11 @@ rule prepare_transfer:
         slides=f"{HERE}/slides.tsv",
     log:
         f"{RESULTS}/logs/prepare_transfer/{{target}}_{FROM}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/prepare_transfer/{{target}}_{FROM}.tsv"
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=30,
@@ -63,8 +66,11 @@ rule match_genes:
         rna=f"{RESULTS}/rna/{{target}}/{FROM}/matched.h5ad",
     log:
         f"{RESULTS}/logs/match_genes/{{target}}_{FROM}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/match_genes/{{target}}_{FROM}.tsv"
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=30,
@@ -98,8 +104,11 @@ rule audit_transfer:
         leaks=f"{HERE}/leaks_{{encoder}}.json",
     log:
         f"{RESULTS}/logs/audit_transfer/{{target}}_{{encoder}}_{FROM}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/audit_transfer/{{target}}_{{encoder}}_{FROM}.tsv"
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=20,
@@ -173,6 +182,7 @@ rule evaluate_transfer:
         f"{RESULTS}/benchmarks/evaluate_transfer/{{target}}_{{encoder}}_{FROM}_{{variant}}.tsv"
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
@@ -203,8 +213,11 @@ rule audit_transfer_predictions:
         leaks=f"{HERE}/audit_predictions.json",
     log:
         f"{RESULTS}/logs/audit_transfer_predictions/{{target}}_{FROM}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/audit_transfer_predictions/{{target}}_{FROM}.tsv"
     conda:
         "../envs/rna.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=20,
@@ -238,8 +251,11 @@ rule plot_transfer:
         svg=f"{RESULTS}/figures/{{target}}/{{encoder}}/{FROM}/transfer_km.svg",
     log:
         f"{RESULTS}/logs/plot_transfer/{{target}}_{{encoder}}_{FROM}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_transfer/{{target}}_{{encoder}}_{FROM}.tsv"
     conda:
         "../envs/report.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,

@@ -21,10 +21,13 @@ rule evaluate_ceiling:
         predictions=f"{RESULTS}/predictions/{{cohort}}/none/{{scheme}}/{{task}}/ceiling.parquet",
     log:
         f"{RESULTS}/logs/evaluate_ceiling/{{cohort}}_{{scheme}}_{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_ceiling/{{cohort}}_{{scheme}}_{{task}}.tsv"
     wildcard_constraints:
         cohort=PLAN.any_of(SIMULATED),
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=20,
@@ -67,6 +70,7 @@ rule recover_truth:
         cohort=PLAN.any_of(SIMULATED),
     conda:
         "../envs/evaluate.yaml"
+    threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=30,

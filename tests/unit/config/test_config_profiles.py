@@ -73,3 +73,19 @@ def test_every_rule_that_asks_for_a_gpu_runs_a_script_that_locks_one():
                 assert "lock_gpu(" in text or "run_job(job, gpus=" in text, script.name
                 if "gpu_share" in block:
                     assert 'resources.get("gpu_share", 1)' in text, script.name
+
+
+COMMANDS = {"doctor", "trace", "mend_features"}  # typed by hand, and made anew each time
+
+
+def test_every_rule_says_where_it_logs_what_it_takes_and_how_long_it_took():
+    seen = 0
+    for file in (ROOT / "rules").glob("*.smk"):
+        for block in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+            name = block.split(":", 1)[0]
+            wanted = {"log", "benchmark", "conda", "threads", "resources", "message"}
+            said = set(re.findall(r"^    (\w+):", block, flags=re.M))
+            missing = wanted - said - ({"benchmark"} if name in COMMANDS else set())
+            assert not missing or name == "all", f"{name} lacks {sorted(missing)}"
+            seen += 1
+    assert seen > 30
