@@ -184,3 +184,19 @@ def test_row_is_the_row_of_the_attention_matrix(kind):
 
 def test_default_landmarks_are_half_the_width():
     assert SlideAttention.from_settings(ModelSettings()).landmarks == 384
+
+
+@pytest.mark.parametrize("kind", ["exact", "nystrom"])
+def test_inference_mode_reaches_the_threads_of_the_pool(kind):
+    layer = SlideAttention.from_settings(ModelSettings(embed_dim=192, slide_heads=2, attention=kind)).eval()
+    x = torch.randn(1, 20, 192)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            wanted = layer(x)
+        with torch.inference_mode():
+            found = layer(x)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, wanted)

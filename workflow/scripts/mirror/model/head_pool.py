@@ -49,8 +49,10 @@ def for_each(function: Callable[[T], None], items: Iterable[T]) -> None:
     The items must write to disjoint places. The first exception is raised.
     """
 
+    inference = torch.is_inference_mode_enabled()  # which a thread of the pool would not know of
+
     def call(item: T) -> None:
-        with torch.no_grad():
+        with torch.inference_mode(inference), torch.no_grad():
             function(item)
 
     workers = torch.get_num_threads()
