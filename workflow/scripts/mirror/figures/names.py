@@ -9,7 +9,7 @@ DAYS_A_YEAR = 365.25
 METHODS = {
     "clinical_cox": "Clinical Cox",
     "rna_logistic": "RNA logistic regression",
-    "rna_cox": "RNA elastic-net Cox",
+    "rna_cox": "RNA Cox",
     "rna_rsf": "RNA random survival forest",
     "rna_mlp": "RNA MLP",
     "slide_mean": "Mean pooling",
@@ -60,7 +60,8 @@ MODALITIES = {
 HEADS = {
     "discrete": "discrete-time",
     "cox": "Cox",
-    **dict.fromkeys(["logistic", "coxnet", "forest", "rsf", "mil", "mlp", "inner_product", "ridge"], ""),
+    "coxnet": "elastic net",
+    **dict.fromkeys(["logistic", "forest", "rsf", "mil", "mlp", "inner_product", "ridge"], ""),
 }
 LOWER_IS_BETTER = {"ece", "brier", "ibs", "logrank_p", "median_rank"}
 
