@@ -143,6 +143,23 @@ def test_time_dependent_auc_with_and_without_horizons(tmp_path):
     drawn(survival.time_dependent_auc(pd.DataFrame(rows).assign(metric="c_index")), tmp_path, "b")
 
 
+def test_a_head_looks_the_same_in_every_panel_and_no_other_looks_like_it():
+    rows = [
+        {"method": m, "modality": "rna", "head": h, "metric": "auc_365d", "fold": "pooled", "value": 0.6,
+         "ci_low": 0.5, "ci_high": 0.7, "n": 40, "events": 22}
+        for m, h in (("mirror", "cox"), ("mirror", "discrete"), ("rna_cox", "cox"), ("rna_cox", "coxnet"),
+                     ("abmil", "mil"))
+    ]  # fmt: skip
+    looks: dict[str, set] = {}
+    for panel in survival.time_dependent_auc(pd.DataFrame(rows)).axes:
+        for drawn_head in panel.containers:
+            line = drawn_head.lines[0]
+            looks.setdefault(drawn_head.get_label(), set()).add((line.get_color(), line.get_linestyle()))
+    assert {"Cox", "discrete-time", "elastic net"} < set(looks)
+    assert all(len(look) == 1 for look in looks.values()), "one look a head"
+    assert len(set.union(*looks.values())) == len(looks) == 4, "and no two heads alike"
+
+
 def test_umap_passes_over_nan_rows_and_says_why_it_cannot(tmp_path):
     rng = np.random.default_rng(0)
     obs = pd.DataFrame({"label": list("ab") * 10, "set": ["train"] * 15 + ["test"] * 5, "site": [None] * 20})

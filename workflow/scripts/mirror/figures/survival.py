@@ -100,14 +100,18 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
         return empty_figure("no method has a time-dependent AUC")
     figure, axes = grid_of(len(groups), width=2.6, height=2.3, columns=3, sharex=True, sharey=True)
     handles: dict[str, object] = {}
+    # One look a head in all panels, so that the legend is true of each; heads without a name are grey.
+    named = [head for head in HEADS if HEADS[head] and head in set(some["head"])]
     for panel, ((method, modality), rows) in zip(axes, groups, strict=True):
         heads = list(rows.groupby("head", sort=True))
         for number, (head, one) in enumerate(heads):
             shift = 0.06 * (number - (len(heads) - 1) / 2)
             error = np.maximum([one["value"] - one["ci_low"], one["ci_high"] - one["value"]], 0)
-            words = HEADS.get(head, head) if len(heads) > 1 else None
-            style = {"ms": 4, "lw": 1.2, "elinewidth": 0.9, "capsize": 2, "color": colour(number), "label": words}
-            panel.errorbar(one["years"] + shift, one["value"], error, fmt="o" + LINES[number % len(LINES)], **style)
+            place = named.index(head) if head in named else None
+            line, shade = ("-", "0.3") if place is None else (LINES[place % len(LINES)], colour(place))
+            words = None if place is None else HEADS[head]
+            style = {"ms": 4, "lw": 1.2, "elinewidth": 0.9, "capsize": 2, "color": shade, "label": words}
+            panel.errorbar(one["years"] + shift, one["value"], error, fmt="o" + line, **style)
         if len(truth):
             panel.plot(truth["years"], truth["value"], ls=":", color="0.35", lw=1.2, label="true factors (ceiling)")
         panel.axhline(0.5, color="0.8", lw=0.8, zorder=0)
