@@ -27,7 +27,7 @@ def read_shards(folder: Path) -> pd.DataFrame:
 def broken_files(status: pd.DataFrame, folder: Path) -> list[str]:
     """Slides whose table says that they have features, and whose file is not there, not whole or of another size.
 
-    Opening a file reads its header alone, so that 10,000 files take seconds; numbers that changed
+    Opening a file reads its header alone; numbers that changed
     inside a file of the right size are not found.
     """
     found = []
