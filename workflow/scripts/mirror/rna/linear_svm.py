@@ -21,8 +21,8 @@ References
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg.blas import dsymv
-from scipy.linalg.lapack import dpotrf, dpotrs
+
+from mirror.rna.blas import factorise, solve_factored, symmetric_times
 
 MAX_STEPS = 100
 
@@ -51,9 +51,10 @@ def solve(gram: np.ndarray, y: np.ndarray, C: float, start: np.ndarray | None = 
     # they are far from optimal while the set has hardly changed.
     support = everyone if start is None or not start.any() else start != 0
     beta, f, objective = np.zeros(len(y)), np.zeros(len(y)), C * len(y)
+    system = _System(gram, y, C)
     for _ in range(MAX_STEPS):
-        target = _stationary(gram, y, C, support)
-        f_target = dsymv(1.0, gram, target, lower=1)
+        target = system.stationary(support)
+        f_target = symmetric_times(gram, target)
         now = y * f_target < 1
         if np.array_equal(now, support):
             return target
@@ -68,18 +69,47 @@ def solve(gram: np.ndarray, y: np.ndarray, C: float, start: np.ndarray | None = 
     return beta
 
 
-def _stationary(gram: np.ndarray, y: np.ndarray, C: float, support: np.ndarray) -> np.ndarray:
-    """The minimum of P if ``support`` were the support vectors, (n,)."""
-    at = np.flatnonzero(support)
-    # The transpose is a view in C order: taking its rows, then its columns, keeps LAPACK's order.
-    system = gram.copy(order="F") if at.size == y.size else gram.T[at].take(at, axis=1).T
-    system[np.diag_indices_from(system)] += 0.5 / C
-    factor, info = dpotrf(system, lower=1, clean=0, overwrite_a=1)
-    if info != 0:
-        raise np.linalg.LinAlgError("the Gram matrix is not positive definite: the features hold values too large")
-    beta = np.zeros(y.size)
-    beta[at] = dpotrs(factor, y[at], lower=1)[0]
-    return beta
+class _System:
+    """The equations ``(K_SS + I / 2C) beta_S = y_S`` for one support set after the other.
+
+    The first set is factorised. A later one mostly differs in a few samples: those that left are
+    held at 0 by multipliers, those that came border the first system, and the factor serves again.
+    """
+
+    def __init__(self, gram: np.ndarray, y: np.ndarray, C: float) -> None:
+        self.gram, self.y, self.ridge = gram, y, 0.5 / C
+        self.base: np.ndarray | None = None
+
+    def stationary(self, support: np.ndarray) -> np.ndarray:
+        """The minimum of P if ``support`` were the support vectors, (n,)."""
+        if self.base is not None and 8 * np.count_nonzero(support != self.base) <= np.count_nonzero(self.base):
+            return self._updated(support)
+        self.base, self.at = support, np.flatnonzero(support)
+        # The transpose is a view in C order: taking its rows, then its columns, keeps LAPACK's order.
+        whole = self.at.size == self.y.size
+        system = self.gram.copy(order="F") if whole else self.gram.T[self.at].take(self.at, axis=1).T
+        system[np.diag_indices_from(system)] += self.ridge
+        self.factor = factorise(system)
+        beta = np.zeros(self.y.size)
+        beta[self.at] = solve_factored(self.factor, self.y[self.at])
+        return beta
+
+    def _updated(self, support: np.ndarray) -> np.ndarray:
+        came, left = np.flatnonzero(support & ~self.base), np.flatnonzero(self.base & ~support)
+        gram = self.gram
+        border = np.zeros((self.at.size, came.size + left.size), order="F")
+        border[:, : came.size] = gram[np.maximum.outer(self.at, came), np.minimum.outer(self.at, came)]
+        border[np.searchsorted(self.at, left), came.size + np.arange(left.size)] = 1.0
+        corner = np.zeros((border.shape[1],) * 2)
+        corner[: came.size, : came.size] = gram[np.maximum.outer(came, came), np.minimum.outer(came, came)]
+        corner[np.arange(came.size), np.arange(came.size)] += self.ridge
+        solved = solve_factored(self.factor, np.column_stack([self.y[self.at], border]))
+        right = np.concatenate([self.y[came], np.zeros(left.size)]) - border.T @ solved[:, 0]
+        extra = np.linalg.solve(corner - border.T @ solved[:, 1:], right)
+        beta = np.zeros(self.y.size)
+        beta[self.at] = solved[:, 0] - solved[:, 1:] @ extra
+        beta[came], beta[left] = extra[: came.size], 0.0
+        return beta
 
 
 def _objective(beta: np.ndarray, f: np.ndarray, y: np.ndarray, C: float) -> float:

@@ -23,20 +23,22 @@ References
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg.blas import dsymv, dsyrk
 from threadpoolctl import threadpool_limits
 
+from mirror.rna.blas import add_products, symmetric_times
 from mirror.rna.linear_svm import solve
 
 BLOCK = 512
 """Features held in float64 at a time: 512 x 716 samples fit a core's cache."""
 PARTS = 4
 """Partial sums of the first Gram matrix. Fixed, so that the number of threads changes no bit."""
+WIDE_BYTES = 256 * 2**20
+"""Up to this size the features are kept in float64, which saves every reading its conversion."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class _Run:
     test: np.ndarray
     targets: np.ndarray  # (problems, n_train), -1 or 1
     classes: np.ndarray  # codes of the classes in train
-    gram: np.ndarray  # X X' over the features alive, lower triangle
+    gram: np.ndarray  # X X' + 1 over the features alive, lower triangle
     alive: np.ndarray
     dropped_at: np.ndarray
     beta: list[np.ndarray | None] = field(default_factory=list)
@@ -99,8 +101,8 @@ def rfecv(
     Parameters
     ----------
     x : ndarray, float32 or float64 (n, p)
-        Finite. Kept in its own precision (200,000 features of 716 samples are 0.6 GB in float32);
-        every product is taken in float64.
+        Finite. Where it is large it is kept in its own precision (200,000 features of 716 samples are
+        0.6 GB in float32); every product is taken in float64.
     y : ndarray (n,)
         Labels of two or more classes.
     splits : iterable of (train, test)
@@ -140,23 +142,28 @@ def rfecv(
     place = np.argsort(order)
     codes = codes[order]
     folds = [(np.sort(place[train]), place[test]) for train, test in folds]
-    features = np.empty((n_total, n), dtype=np.float32 if x.dtype == np.float32 else np.float64)
-    for at in range(0, n_total, BLOCK):
+    narrow = x.dtype == np.float32 and x.size * 8 > WIDE_BYTES
+    features = np.empty((n_total, n), dtype=np.float32 if narrow else np.float64)
+
+    def copy(at: int) -> bool:
         features[at : at + BLOCK] = x[order, at : at + BLOCK].T
-        if not np.isfinite(features[at : at + BLOCK]).all():
-            raise ValueError("the features have values that are not finite")
+        return bool(np.isfinite(features[at : at + BLOCK]).all())
+
     min_features = min(min_features, n_total)
     drop = max(1, int(step * n_total))
     jobs = jobs or len(os.sched_getaffinity(0))
     with threadpool_limits(limits=1), ThreadPoolExecutor(jobs) as pool:
+        if not all(pool.map(copy, range(0, n_total, BLOCK))):
+            raise ValueError("the features have values that are not finite")
         whole = _first_gram(features, pool)
         everyone = np.arange(n)
         runs = [_start(train, test, codes, whole, n_total) for train, test in [*folds, (everyone, everyone[:0])]]
         del whole
         sizes, scores, totals = [], [], []
         remaining, best = n_total, 0
+        _for_each(runs, lambda _, run: _solve(run, C, center), pool)
         while True:
-            betas = _solve_all(runs, C, center, pool)
+            betas = [np.stack(run.beta) for run in runs]
             weights, decisions = _weights_and_decisions(features, runs, betas, center, pool)
             sizes.append(remaining)
             scores.append([_accuracy(run, decisions[k], codes) for k, run in enumerate(runs[:-1])])
@@ -166,11 +173,12 @@ def rfecv(
             if remaining <= min_features:
                 break
             count = min(drop, remaining - min_features)
-            jobs_now = [
-                pool.submit(_eliminate, features, run, weights[k], count, len(sizes) - 1) for k, run in enumerate(runs)
-            ]
-            for job in jobs_now:
-                job.result()
+
+            def next_round(k: int, run: _Run) -> None:
+                _eliminate(features, run, weights[k], count, len(sizes) - 1)  # noqa: B023 (ended before the next round)
+                _solve(run, C, center)
+
+            _for_each(runs, next_round, pool)
             remaining -= count
     dropped = runs[-1].dropped_at
     support = (dropped < 0) | (dropped >= best)
@@ -203,14 +211,8 @@ def _add_products(
 ) -> np.ndarray:
     """``gram += sign * sum over rows of x_row x_row'``, lower triangle, in place."""
     for at in range(0, len(rows), 2 * BLOCK):
-        read = features[rows[at : at + 2 * BLOCK]]
-        part = np.empty((len(read), len(gram)))
-        start = 0
-        for piece in samples:
-            stop = start + piece.stop - piece.start
-            part[:, start:stop] = read[:, piece]
-            start = stop
-        gram = dsyrk(sign, part.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
+        read = features[rows[at : at + 2 * BLOCK]].astype(np.float64, copy=False)
+        add_products(gram, read.T, samples, sign)
     return gram
 
 
@@ -231,27 +233,28 @@ def _start(train: np.ndarray, test: np.ndarray, codes: np.ndarray, whole: np.nda
         test,
         targets,
         present,
-        np.asfortranarray(whole[np.ix_(train, train)]),
+        np.asfortranarray(whole[np.ix_(train, train)] + 1.0),
         np.ones(n_features, dtype=bool),
         np.full(n_features, -1, dtype=np.int32),
         [None] * len(targets),
     )
 
 
-def _solve_all(runs: Sequence[_Run], C: float, center: bool, pool: ThreadPoolExecutor) -> list[np.ndarray]:
-    """Solutions of each run's one-vs-rest problems, (problems, n_train) each; kept as the next round's start."""
+def _for_each(runs: Sequence[_Run], work: Callable[[int, _Run], None], pool: ThreadPoolExecutor) -> None:
+    """One task a run. The run on all samples, the last, is the longest and goes first."""
+    tasks = [pool.submit(work, k, run) for k, run in reversed(list(enumerate(runs)))]
+    for task in tasks:
+        task.result()
 
-    def one(run: _Run) -> list[np.ndarray]:
-        gram = run.gram + 1.0
-        if center:
-            n = len(gram)
-            means = dsymv(1.0 / n, run.gram, np.ones(n), lower=1)
-            gram -= means[:, None] + (means - means.mean())
-        return [solve(gram, targets, C, start) for targets, start in zip(run.targets, run.beta, strict=True)]
 
-    for run, beta in zip(runs, pool.map(one, runs), strict=True):
-        run.beta = beta
-    return [np.stack(run.beta) for run in runs]
+def _solve(run: _Run, C: float, center: bool) -> None:
+    """Solve a run's one-vs-rest problems; the solutions are the next round's start."""
+    gram = run.gram
+    if center:
+        n = len(gram)
+        means = symmetric_times(gram, np.ones(n), 1.0 / n)
+        gram = np.asfortranarray(gram - (means[:, None] + (means - means.mean() - 1.0)))
+    run.beta = [solve(gram, targets, C, start) for targets, start in zip(run.targets, run.beta, strict=True)]
 
 
 def _weights_and_decisions(
@@ -267,32 +270,46 @@ def _weights_and_decisions(
     decisions : list of ndarray, float64 (problems, n_test)
     """
     owner = np.repeat(np.arange(len(runs)), [len(beta) for beta in betas])
-    mix, intercept = np.zeros((features.shape[1], len(owner))), np.zeros(len(owner))
-    for column, (k, problem) in enumerate((k, p) for k, beta in enumerate(betas) for p in range(len(beta))):
+    # One row a problem: with few of them, OpenBLAS is half as fast again on this side of the product.
+    mix, intercept = np.zeros((len(owner), features.shape[1])), np.zeros((len(owner), 1))
+    for row, (k, problem) in enumerate((k, p) for k, beta in enumerate(betas) for p in range(len(beta))):
         beta = betas[k][problem]
-        intercept[column] = beta.sum()
-        mix[runs[k].train, column] = beta - beta.mean() if center else beta
+        intercept[row] = beta.sum()
+        mix[row, runs[k].train] = beta - beta.mean() if center else beta
     alive = np.stack([run.alive for run in runs])
     rows = np.flatnonzero(alive.any(axis=0))
+    blocks: list[slice | np.ndarray]
+    if 2 * len(rows) > features.shape[0]:  # reading on past a few dead features is cheaper than gathering the others
+        blocks = [slice(at, min(at + BLOCK, features.shape[0])) for at in range(0, features.shape[0], BLOCK)]
+    else:
+        blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
     importance = np.zeros((len(runs), features.shape[0]), dtype=np.float32)
 
+    held_out = [_slices(run.test)[0] for run in runs[:-1]]  # samples held out together lie side by side
+
     def block(at: int) -> np.ndarray:
-        some = rows[at : at + BLOCK]
-        part = np.ascontiguousarray(features[some], dtype=np.float64)
-        weights = part @ mix
-        weights *= alive[owner][:, some].T
+        some = blocks[at]
+        part = features[some].astype(np.float64, copy=False)
+        weights = mix @ part.T
+        weights *= alive[:, some][owner]
         squares = weights**2
+        decision = np.zeros_like(mix)
         for k in range(len(runs)):
-            importance[k, some] = squares[:, owner == k].sum(axis=1)
-        return part.T @ weights
+            importance[k, some] = squares[owner == k].sum(axis=0)
+        for k, samples in enumerate(held_out):
+            decision[owner == k, samples] = weights[owner == k] @ part[:, samples]
+        return decision
 
     decision = np.zeros_like(mix)
-    for piece in pool.map(block, range(0, len(rows), BLOCK)):
+    for piece in pool.map(block, range(len(blocks))):
         decision += piece
-    if center:
-        intercept -= [decision[runs[k].train, column].mean() for column, k in enumerate(owner)]
+    if center:  # a decision's mean over the training samples goes off; the Gram matrix tells it
+        for row, k in enumerate(owner):
+            run = runs[k]
+            # gram holds the 1 of the intercept too, which a row of mix, summing to 0, does not see
+            intercept[row] -= symmetric_times(run.gram, mix[row, run.train]).mean()
     decision += intercept
-    return importance, [decision[run.test][:, owner == k].T for k, run in enumerate(runs)]
+    return importance, [decision[owner == k][:, run.test] for k, run in enumerate(runs)]
 
 
 def _accuracy(run: _Run, decision: np.ndarray, codes: np.ndarray) -> float:
@@ -313,6 +330,6 @@ def _eliminate(features: np.ndarray, run: _Run, importance: np.ndarray, count: i
     samples = _slices(run.train)
     kept = np.flatnonzero(run.alive)
     if len(kept) < len(gone):  # cheaper afresh, and free of what subtracting has rounded away
-        run.gram = _add_products(np.zeros_like(run.gram, order="F"), features, kept, samples, 1.0)
+        run.gram = _add_products(np.ones_like(run.gram, order="F"), features, kept, samples, 1.0)
     else:
         run.gram = _add_products(run.gram, features, gone, samples, -1.0)
