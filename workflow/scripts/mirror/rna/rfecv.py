@@ -210,8 +210,8 @@ def _add_products(
     gram: np.ndarray, features: np.ndarray, rows: np.ndarray, samples: Sequence[slice], sign: float
 ) -> np.ndarray:
     """``gram += sign * sum over rows of x_row x_row'``, lower triangle, in place."""
-    for at in range(0, len(rows), 2 * BLOCK):
-        read = features[rows[at : at + 2 * BLOCK]].astype(np.float64, copy=False)
+    for at in range(0, len(rows), BLOCK):
+        read = features[rows[at : at + BLOCK]].astype(np.float64, copy=False)
         add_products(gram, read.T, samples, sign)
     return gram
 
