@@ -5,7 +5,9 @@
 
 The data are simulated: genes in modules that share factors, an unbalanced two-class label that
 moves some of the modules, values rounded to single precision. Both sides get the
-same array, the same folds and the same number of processors. Where the two choose differently,
+same array and the same folds. scikit-learn runs twice: as ``RFECV(LinearSVC(...), step=0.05, cv=5)``
+is called, which takes one processor (``sklearn_s``), and with ``n_jobs`` set to the processors that
+ours gets (``sklearn_all_jobs_s``): the stricter comparison. Where the two choose differently,
 the first round in which a run drops other genes is fitted again by both, and our duality gap proves
 whose order of the genes in question is the optimum's. Then scikit-learn runs again on ``--proof``
 genes with a tolerance that leaves it no choice: the share should be 1. The last line is JSON.
@@ -188,7 +190,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=716)
     parser.add_argument("--features", type=int, default=20000)
     parser.add_argument("--ours-only", action="store_true", help="skip scikit-learn (its fields are null)")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processors for both sides")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processors of ours, and of scikit-learn's second run",
+    )
     parser.add_argument("--scale", choices=("z", "log"), default="z", help="z-scores, or log2 levels as published")
     parser.add_argument(
         "--proof",
@@ -214,16 +221,22 @@ def main() -> None:
     }
     if not args.ours_only:
         before = cpu_seconds()
-        model, sklearn_s = theirs(x, y, args.jobs)
+        model, sklearn_s = theirs(x, y, 1)
         sklearn_cpu = cpu_seconds() - before
         print(f"scikit-learn: {sklearn_s:.1f} s, {sklearn_cpu:.1f} processor seconds", flush=True)
+        _, all_jobs_s = theirs(x, y, args.jobs) if args.jobs > 1 else (model, sklearn_s)
+        print(f"scikit-learn, n_jobs={args.jobs}: {all_jobs_s:.1f} s", flush=True)
         result["sklearn_s"] = round(sklearn_s, 3)
+        result["sklearn_all_jobs_s"] = round(all_jobs_s, 3)
         result["same_share"] = share(found, model)
         result["n_sklearn"] = int(model.n_features_)
         explain(x, y, found, model)
         if args.proof:
             prove(x, y, args.jobs, args.proof)
-        print(f"{sklearn_s / ours_s:.1f} times faster, {sklearn_cpu / ours_cpu:.1f} times less processor time")
+        print(
+            f"{sklearn_s / ours_s:.1f} times faster than scikit-learn as called, {all_jobs_s / ours_s:.1f} times than "
+            f"with n_jobs={args.jobs}; {sklearn_cpu / ours_cpu:.1f} times less processor time"
+        )
     print(json.dumps(result))
 
 
