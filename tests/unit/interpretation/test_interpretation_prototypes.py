@@ -12,7 +12,7 @@ from mirror.interpretation.geojson import write_map
 from mirror.interpretation.maps import SlideMap
 from mirror.interpretation.prototypes import FoldScores, choose, match
 from mirror.interpretation.run import spread_over
-from mirror.interpretation.tiles import pick_gallery
+from mirror.interpretation.tiles import agreement, pick_gallery
 
 N, K = 60, 8
 
@@ -90,9 +90,28 @@ def test_gallery_limits_tiles_of_one_patient():
         {"prototype": 0, "slide_id": "s", "patient_id": ["a"] * 5 + ["b"], "x": range(6), "y": 0, "size": 1.0,
          "z": [9, 8, 7, 6, 5, 1]}
     )  # fmt: skip
-    picked = pick_gallery(tiles, 4, 2)
+    picked = pick_gallery(tiles, pd.DataFrame({0: [1.0, 0.5]}, index=["a", "b"]), 1.0, 4, 2)
     assert picked["z"].tolist() == [9, 8, 1]
     assert picked["rank"].tolist() == [1, 2, 3]
+
+
+def test_a_gallery_shows_patients_who_score_the_prototype_high():
+    people = list("abcdef")
+    tiles = pd.DataFrame(
+        {"prototype": 0, "slide_id": people, "patient_id": people, "x": 0, "y": 0, "size": 1.0, "z": range(6)}
+    )
+    scores = pd.DataFrame(
+        {0: [5.0, 4.0, 0.0, 0.0, 0.0, -1.0]}, index=people
+    )  # the nearest tile is f's, who scores lowest
+    assert pick_gallery(tiles, scores, 0.34, 4, 2)["patient_id"].tolist() == ["b", "a"]
+
+
+def test_agreement_of_tiles_and_slides_is_told():
+    scores = pd.DataFrame({0: [1.0, 2.0, 3.0, 4.0], 1: [1.0, 2.0, 3.0, 4.0], 2: 0.0}, index=list("abcd"))
+    means = pd.DataFrame({"patient_id": list("dcba"), 0: [9.0, 7, 5, 1], 1: [1.0, 5, 7, 9], 2: 1.0})
+    told = agreement(means, scores)
+    assert told[:2] == pytest.approx([1, -1])
+    assert np.isnan(told[2])
 
 
 def test_patients_are_spread_with_both_ends():

@@ -21,6 +21,12 @@ class InterpretationSettings(Settings):
         description="A prototype whose scores correlate more than this with a shown one is passed over.",
     )
     tiles: int = Field(8, ge=1, le=40, description="Tiles in a prototype's gallery.")
+    gallery_share: float = Field(
+        0.34,
+        gt=0,
+        le=1,
+        description="A gallery shows tiles of this share of the patients, those who score the prototype highest.",
+    )
     tiles_per_patient: int = Field(2, ge=1, description="Tiles of one patient in a gallery at most.")
     slides: int = Field(
         4, ge=0, le=200, description="Slides drawn with attention and prototypes, and written as GeoJSON."

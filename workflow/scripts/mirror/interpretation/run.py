@@ -22,7 +22,7 @@ from .associations import gene_correlations, gene_set_association, outcome_assoc
 from .geojson import write_map
 from .maps import SlideMap
 from .prototypes import FoldScores, Prototypes, choose
-from .tiles import pick_gallery, scan_fold
+from .tiles import FoldTiles, agreement, pick_gallery, scan_fold
 
 log = logging.getLogger("mirror")
 
@@ -119,7 +119,11 @@ def interpret(
     drawn = {first_slide[p]: p for p in shown if p in first_slide}
     maps, parts = _scan(folds, fold_scores, read, chosen, set(drawn), features, settings, min_focus, threads)
 
-    gallery = pick_gallery(pd.concat(parts, ignore_index=True), settings.tiles, settings.tiles_per_patient)
+    candidates = pd.concat([part.candidates for part in parts], ignore_index=True)
+    gallery = pick_gallery(
+        candidates, chosen.scores, settings.gallery_share, settings.tiles, settings.tiles_per_patient
+    )
+    told = chosen.table.assign(tiles_agree=agreement(pd.concat([part.slide_means for part in parts]), chosen.scores))
     gallery["prototype"] = [names[i] for i in gallery["prototype"]]
     genes, sets = _expression(rna, gene_sets, chosen.scores, settings, seed)
     outcome = outcome_association(chosen.scores, patients)
@@ -127,7 +131,7 @@ def interpret(
     write_tsv(folder / "gene_sets.tsv", sets)
     write_tsv(folder / "gallery.tsv", gallery)
     write_tsv(folder / "scores.tsv", chosen.scores.assign(fold=chosen.folds).rename_axis("patient_id").reset_index())
-    write_tsv(folder / "prototypes.tsv", chosen.table.merge(outcome, on="prototype"))
+    write_tsv(folder / "prototypes.tsv", told.merge(outcome, on="prototype"))
     _write_maps(folder, maps, drawn, names)
     write_json(
         folder / "interpretation.json",
@@ -146,9 +150,9 @@ def interpret(
 
 
 def _scan(folds, fold_scores, read, chosen: Prototypes, drawn, features, settings, min_focus, threads):
-    """Maps by slide, and candidates for galleries of every fold."""
+    """Maps by slide, and what every fold's tiles gave."""
     maps: dict[str, SlideMap] = {}
-    parts = []
+    parts: list[FoldTiles] = []
     for files, scores in zip(folds, fold_scores, strict=True):
         checkpoint = load_checkpoint(files.checkpoint)
         told = json.loads(str(read[files.fold].uns["mirror"]))
@@ -171,7 +175,7 @@ def _scan(folds, fold_scores, read, chosen: Prototypes, drawn, features, setting
                 device,
             )
         maps |= found.maps
-        parts.append(found.candidates)
+        parts.append(found)
         log.info("%s: %d test slides scored", files.fold, len(test))
     return maps, parts
 

@@ -60,6 +60,7 @@ class FoldTiles:
     """What one fold's test slides gave: candidates for galleries, and maps of some slides."""
 
     candidates: pd.DataFrame
+    slide_means: pd.DataFrame
     maps: dict[str, SlideMap]
 
 
@@ -97,9 +98,12 @@ def scan_fold(
     -------
     FoldTiles
         ``candidates``: prototype (number among the chosen), slide_id, patient_id, x, y, size, z.
+        ``slide_means``: patient_id and the mean z of a slide's tiles for each of the chosen.
     """
     total, square, count = np.zeros(len(chosen)), np.zeros(len(chosen)), 0
     found: list[tuple] = []
+    slide_means: dict[str, np.ndarray] = {}
+    people: list[str] = []
     maps: dict[str, tuple] = {}
     place = np.full(model.settings.model.prototypes, -1)
     place[chosen] = np.arange(len(chosen))
@@ -115,6 +119,8 @@ def scan_fold(
             total += scores.sum(0, dtype=np.float64)
             square += (scores.astype(np.float64) ** 2).sum(0)
             count += len(scores)
+            slide_means[slide] = scores.mean(0, dtype=np.float64)
+            people.append(patient)
             if coords is None:  # features that came without coordinates count, but cannot be shown
                 continue
             for c in range(len(chosen)):
@@ -136,14 +142,58 @@ def scan_fold(
         slide: SlideMap(coords, size, attention, ((scores - mean) / spread).astype(np.float32), won)
         for slide, (coords, size, attention, scores, won) in maps.items()
     }
-    return FoldTiles(table, done)
+    means = pd.DataFrame((np.array(list(slide_means.values())).reshape(-1, len(chosen)) - mean) / spread)
+    means.insert(0, "patient_id", people)
+    return FoldTiles(table, means, done)
 
 
-def pick_gallery(candidates: pd.DataFrame, tiles: int, per_patient: int) -> pd.DataFrame:
-    """The nearest tiles of each prototype over all folds, at most ``per_patient`` of one patient."""
-    ordered = candidates.sort_values(
+def pick_gallery(candidates: pd.DataFrame, scores: pd.DataFrame, share: float, tiles: int, per_patient: int):
+    """The nearest tiles of each prototype among the patients that it speaks of.
+
+    Tiles are scored by the style of their tokens, which was trained on CLS alone: a tile may lie
+    near a prototype in a slide that lies far from it. A gallery would then show what the
+    prototype's associations with genes and outcome do not rest on.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        As :class:`FoldTiles` has them.
+    scores : DataFrame (patients, prototypes)
+        Out-of-fold scores.
+    share : float
+        Share of the patients, those who score a prototype highest, whose tiles may stand for it.
+    tiles, per_patient : int
+        Tiles of a gallery, and of one patient in it, at most.
+
+    Returns
+    -------
+    DataFrame
+        ``candidates``' rows and ``rank``, from 1 in each prototype.
+    """
+    bounds = scores.quantile(1 - share).to_numpy()
+    column = candidates["prototype"].to_numpy(int)
+    own = scores.to_numpy()[scores.index.get_indexer(candidates["patient_id"]), column]
+    ordered = candidates[own >= bounds[column]].sort_values(
         ["prototype", "z", "slide_id", "y", "x"], ascending=[True, False, True, True, True]
     )
     limited = ordered[ordered.groupby(["prototype", "patient_id"]).cumcount() < per_patient]
     limited = limited[limited.groupby("prototype").cumcount() < tiles]
     return limited.assign(rank=limited.groupby("prototype").cumcount() + 1).reset_index(drop=True)
+
+
+def agreement(slide_means: pd.DataFrame, scores: pd.DataFrame) -> np.ndarray:
+    """How far a prototype's tiles say what its slides say, float64 (C,).
+
+    Spearman correlation, over patients, of the mean standardised score of a patient's tiles with
+    the patient's own score; NaN where either is constant. Near 0, a map of the prototype shows
+    something else than its associations.
+
+    Parameters
+    ----------
+    slide_means : DataFrame
+        ``patient_id`` and one column a prototype (its number).
+    scores : DataFrame (patients, prototypes)
+    """
+    tiles = slide_means.groupby("patient_id").mean().reindex(scores.index)
+    values = [tiles[c].corr(scores.iloc[:, c], method="spearman") for c in range(scores.shape[1])]
+    return np.asarray(values, dtype=float)
