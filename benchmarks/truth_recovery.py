@@ -85,7 +85,7 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     "mirror_nystrom": ("mirror", {"model": {"attention": "nystrom"}}),
 }
 DEFAULT = [name for name in VARIANTS if name != "mirror_nystrom"]
-QUICK = ["untrained", "align", "mirror", "mirror_plus", "align_masked", "plus_without_mask", "plus_without_style"]
+QUICK = ["untrained", "align", "mirror", "mirror_plus", "plus_without_style"]
 PROBED = ("align", "align_masked", "mirror", "mirror_plus")
 OUTCOMES = ("shared", "own", "all")
 INPUT, INPUT_MEAN = "input", "input_mean"
