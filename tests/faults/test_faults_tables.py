@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from mirror.io.escape import escape_formula
 from mirror.io.expression import read_expression
 from mirror.io.openers import read_table
 
+ROOT = Path(__file__).resolve().parents[2]
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"
     "oid sha256:aba030e1f04a196ee6c2118ed37e777b533f7fd24ffd1bcbde908dcee33b2eb5\nsize 154654165\n"
@@ -216,6 +219,30 @@ def test_formula_in_a_clinical_label(tmp_path):
     written = read_table(tmp_path / "out.tsv")
     assert written["label"].tolist() == ["'=cmd|'/C calc'!A0", "IDC"]
     assert written["patient_id"].tolist() == ["P1", "P2"]
+
+
+@pytest.mark.fault(
+    stage="clinical",
+    fault="path traversal in patient names",
+    sees="nothing: a patient's name is a cell of tables and never a part of a path",
+    survives="the patient",
+)
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/../../b"])
+def test_path_traversal_in_patient_names(tmp_path, name):
+    """Names of patients are kept as they are, and name no file: neither what is written nor any rule's output."""
+    from read_clinical import main
+
+    folder = tmp_path / "deep" / "results"
+    folder.mkdir(parents=True)
+    path = tmp_path / "deep" / "c.tsv"
+    path.write_text(f"patient_id\tlabel\ttime_days\tevent\n{name}\tILC\t3\t1\nP2\tIDC\t5\t0\n")
+    main({"path": str(path)}, folder / "out.tsv", folder / "out.json")
+    assert read_table(folder / "out.tsv")["patient_id"].tolist() == [name, "P2"]
+    written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert written == {"deep/c.tsv", "deep/results/out.tsv", "deep/results/out.json"}
+    assert not Path("/etc/evil").exists()
+    rules = "".join(p.read_text() for p in (ROOT / "rules").glob("*.smk"))
+    assert not re.search(r"\{(wildcards\.)?patient", rules)
 
 
 @pytest.mark.fault(
