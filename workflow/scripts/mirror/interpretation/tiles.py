@@ -195,5 +195,10 @@ def agreement(slide_means: pd.DataFrame, scores: pd.DataFrame) -> np.ndarray:
     scores : DataFrame (patients, prototypes)
     """
     tiles = slide_means.groupby("patient_id").mean().reindex(scores.index)
-    values = [tiles[c].corr(scores.iloc[:, c], method="spearman") for c in range(scores.shape[1])]
+    values = [
+        tiles[c].corr(scores.iloc[:, c], method="spearman")
+        if tiles[c].nunique() > 1 and scores.iloc[:, c].nunique() > 1
+        else np.nan
+        for c in range(scores.shape[1])
+    ]
     return np.asarray(values, dtype=float)
