@@ -147,7 +147,9 @@ def scan_fold(
     return FoldTiles(table, means, done)
 
 
-def pick_gallery(candidates: pd.DataFrame, scores: pd.DataFrame, share: float, tiles: int, per_patient: int):
+def pick_gallery(
+    candidates: pd.DataFrame, scores: pd.DataFrame, share: float, tiles: int, per_patient: int
+) -> pd.DataFrame:
     """The nearest tiles of each prototype among the patients that it speaks of.
 
     Tiles are scored by the style of their tokens, which was trained on CLS alone: a tile may lie
