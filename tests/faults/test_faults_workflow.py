@@ -163,18 +163,18 @@ def killed_in_stage(whole: Run, run: Run, rule: str, kills: int) -> None:
     target, others = KILLED[rule]
     seed = random.SystemRandom().randrange(10**6)
     print("seed of the moments of the kills:", seed)
-    rng, killed, latest = random.Random(seed), 0, 3.0
+    rng, killed, latest, afresh = random.Random(seed), 0, 3.0, True
     for _ in range(4 * kills + 4):
-        for path in [run.folder / target, *(run.folder.glob(others) if others and not killed else [])]:
+        for path in [run.folder / target, *(run.folder.glob(others) if others and afresh else [])]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         run.unlock()
         process = run.start(target)
         while process.poll() is None and not running(run.folder, rule):
             time.sleep(0.05)
         time.sleep(rng.uniform(0, latest))
-        if process.poll() is None:
-            killed += 1
-        else:  # the stage ended first: on a fast machine it lasts less than was thought
+        afresh = process.poll() is not None
+        killed += not afresh
+        if afresh:  # the stage ended first: on a fast machine it lasts less than was thought
             latest = max(0.2, 0.7 * latest)
         run.kill(process)
         if killed == kills:

@@ -100,9 +100,7 @@ def test_a_gallery_shows_patients_who_score_the_prototype_high():
     tiles = pd.DataFrame(
         {"prototype": 0, "slide_id": people, "patient_id": people, "x": 0, "y": 0, "size": 1.0, "z": range(6)}
     )
-    scores = pd.DataFrame(
-        {0: [5.0, 4.0, 0.0, 0.0, 0.0, -1.0]}, index=people
-    )  # the nearest tile is f's, who scores lowest
+    scores = pd.DataFrame({0: [5.0, 4.0, 0.0, 0.0, 0.0, -1.0]}, index=people)  # the nearest tile is f's: lowest
     assert pick_gallery(tiles, scores, 0.34, 4, 2)["patient_id"].tolist() == ["b", "a"]
 
 

@@ -27,11 +27,11 @@ CHANCE = float(beta(4, 55.5).ppf(0.95))
 """R2 that 8 factors reach by chance in 120 patients once in twenty draws: 0.13."""
 VARIANTS = yaml.safe_load((Path(__file__).parents[3] / "config" / "variants.yaml").read_text())
 SMALL = {
-        "model": {
-            "embed_dim": 32, "slide_heads": 2, "rna_heads": 2, "rna_depth": 1, "tokens": 16, "landmarks": 8,
-            "prototypes": 16, "style_dim": 8, "style_hidden": [32, 16],
-        },
-        "train": {"epochs": 15, "batch_size": 16, "lr": 2e-3, "device": "cpu", "workers": 0},
+    "model": {
+        "embed_dim": 32, "slide_heads": 2, "rna_heads": 2, "rna_depth": 1, "tokens": 16, "landmarks": 8,
+        "prototypes": 16, "style_dim": 8, "style_hidden": [32, 16],
+    },
+    "train": {"epochs": 15, "batch_size": 16, "lr": 2e-3, "device": "cpu", "workers": 0},
 }  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from mirror.rna.linear_svm import primal_and_gap, solve
+from mirror.rna import rfecv as module
+from mirror.rna.blas import add_products, factorise, solve_factored, symmetric_times
+from mirror.rna.linear_svm import _System, primal_and_gap, solve
 from mirror.rna.rfecv import rfecv
 
 
@@ -103,3 +105,59 @@ def test_unusable_input_is_refused() -> None:
     x[3, 4] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         rfecv(x, y, splits)
+
+
+def test_features_kept_narrow_change_no_gene(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large data stay in float32 and are widened block by block; the products are the same."""
+    x, y = data(60, 90, 3, 5)
+    wide = rfecv(x, y, StratifiedKFold(5).split(x, y))
+    monkeypatch.setattr(module, "WIDE_BYTES", 0)
+    narrow = rfecv(x, y, StratifiedKFold(5).split(x, y))
+    for name in ("support", "ranking", "importance", "scores", "dropped_at"):
+        np.testing.assert_array_equal(getattr(wide, name), getattr(narrow, name))
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(20, 50), changes=st.integers(0, 12), seed=st.integers(0, 10**6))
+def test_an_updated_system_is_the_system_made_anew(n: int, changes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 30))
+    gram, y = np.asfortranarray(x @ x.T + 1), np.sign(rng.normal(size=n))
+    first = rng.random(n) < 0.8
+    first[:10] = True
+    second = first.copy()
+    flipped = rng.choice(n, changes, replace=False)
+    second[flipped] = ~second[flipped]
+    second[0] = True
+    system = _System(np.asfortranarray(np.tril(gram)), y, 0.7)  # the lower triangle is all that it has
+    system.stationary(first)
+    at = np.flatnonzero(second)
+    wanted = np.zeros(n)
+    wanted[at] = np.linalg.solve(gram[np.ix_(at, at)] + np.eye(at.size) / 1.4, y[at])
+    np.testing.assert_allclose(system.stationary(second), wanted, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(system._updated(second), wanted, rtol=1e-8, atol=1e-9)
+
+
+def test_blas_reads_slices_and_lower_triangles_and_refuses_what_it_cannot_read() -> None:
+    rng = np.random.default_rng(0)
+    columns = np.asfortranarray(rng.normal(size=(9, 4)))
+    rows = [0, 1, 4, 5, 6, 8]
+    gram = np.ones((6, 6), order="F")
+    add_products(gram, columns, [slice(0, 2), slice(4, 7), slice(8, 9)], -1.0)
+    lower = np.tril_indices(6)
+    np.testing.assert_allclose(gram[lower], (1 - columns[rows] @ columns[rows].T)[lower])
+    assert (gram[np.triu_indices(6, 1)] == 1).all()
+    whole = columns @ columns.T + np.eye(9)
+    np.testing.assert_allclose(
+        symmetric_times(np.asfortranarray(np.tril(whole)), columns[:, 0], 2.0), 2 * whole @ columns[:, 0]
+    )
+    right = rng.normal(size=(9, 3))
+    np.testing.assert_allclose(
+        solve_factored(factorise(np.asfortranarray(whole)), right), np.linalg.solve(whole, right)
+    )
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        factorise(np.asfortranarray(-np.eye(3)))
+    with pytest.raises(ValueError, match="Fortran order"):
+        factorise(np.ones((3, 3)))
+    with pytest.raises(ValueError, match="do not fit"):
+        add_products(np.ones((5, 5), order="F"), columns, [slice(0, 10)], 1.0)

@@ -102,7 +102,7 @@ def scan_fold(
     """
     total, square, count = np.zeros(len(chosen)), np.zeros(len(chosen)), 0
     found: list[tuple] = []
-    slide_means: dict[str, np.ndarray] = {}
+    slide_means: list[np.ndarray] = []
     people: list[str] = []
     maps: dict[str, tuple] = {}
     place = np.full(model.settings.model.prototypes, -1)
@@ -119,7 +119,7 @@ def scan_fold(
             total += scores.sum(0, dtype=np.float64)
             square += (scores.astype(np.float64) ** 2).sum(0)
             count += len(scores)
-            slide_means[slide] = scores.mean(0, dtype=np.float64)
+            slide_means.append(scores.mean(0, dtype=np.float64))
             people.append(patient)
             if coords is None:  # features that came without coordinates count, but cannot be shown
                 continue
@@ -142,7 +142,7 @@ def scan_fold(
         slide: SlideMap(coords, size, attention, ((scores - mean) / spread).astype(np.float32), won)
         for slide, (coords, size, attention, scores, won) in maps.items()
     }
-    means = pd.DataFrame((np.array(list(slide_means.values())).reshape(-1, len(chosen)) - mean) / spread)
+    means = pd.DataFrame((np.reshape(slide_means, (-1, len(chosen))) - mean) / spread)
     means.insert(0, "patient_id", people)
     return FoldTiles(table, means, done)
 
@@ -174,7 +174,7 @@ def pick_gallery(
     """
     bounds = scores.quantile(1 - share).to_numpy()
     column = candidates["prototype"].to_numpy(int)
-    own = scores.to_numpy()[scores.index.get_indexer(candidates["patient_id"]), column]
+    own = scores.reindex(candidates["patient_id"]).to_numpy()[np.arange(len(column)), column]
     ordered = candidates[own >= bounds[column]].sort_values(
         ["prototype", "z", "slide_id", "y", "x"], ascending=[True, False, True, True, True]
     )
