@@ -4,11 +4,11 @@ rule make_tables:
         metrics=f"{RESULTS}/metrics.tsv",
         comparisons=f"{RESULTS}/comparisons.tsv",
         reported=reported_figures(),
-        leaks=[
-            f"{RESULTS}/cohort/{c}/{s}/leaks.json"
-            for c in PLAN.cohorts
-            for s in CONFIG["splits"]
-        ]
+        leaks=expand(
+            f"{RESULTS}/cohort/{{c}}/{{s}}/leaks.json",
+            c=PLAN.cohorts,
+            s=CONFIG["splits"],
+        )
         + TRANSFER_AUDITS,
     output:
         index=f"{RESULTS}/tables/index.json",
