@@ -218,6 +218,23 @@ def test_forest_of_nothing(tmp_path):
     drawn(summary.forest(long_metrics(["mirror"]).iloc[:0], {"subtyping": "auroc"}, {}), tmp_path)
 
 
+def test_the_contact_sheet_flags_outliers():
+    slides = pd.DataFrame(
+        {
+            "slide_id": list("abcdefg"),
+            "status": ["ok", "ok", "ok", "ok", "ok", "empty", "ok"],
+            "n_tiles": [500, 480, 40, 510, 520, 0, 490],
+            "mpp": [0.5, 0.5, 0.5, 0.25, 1.0, 0.5, 0.5],
+            "mpp_source": ["slide", "slide", "table", "slide", "slide", "slide", "objective"],
+            "pen_fraction": [0.0, 0.07, 0.0, 0.0, 0.0, 0.0, 0.0],
+        }
+    )
+    wanted = ["", "pen 7%", "few tiles", "mpp 0.25", "mpp 1", "empty", "mpp from objective power"]
+    assert cohort.flags(slides) == wanted
+    small = pd.DataFrame({"slide_id": list("abc"), "status": "ok", "n_tiles": [3, 3, 1]})
+    assert cohort.flags(small) == ["", "", "few tiles"]
+
+
 def test_flow_contact_sheet_and_genes(tmp_path):
     flow = pd.DataFrame({"step": ["a", "b"], "unit": ["slides", "patients"], "kept": [9, 5], "dropped": [0, 4],
                          "reason": ["", "a very long reason " * 9]})  # fmt: skip

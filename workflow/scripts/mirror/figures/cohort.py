@@ -86,11 +86,14 @@ def contact_sheet(slides: pd.DataFrame, thumbnails: Path, most: int = 60) -> Fig
 
 
 def flags(slides: pd.DataFrame) -> list[str]:
-    """Why a slide deserves a look: failed, few tiles, much pen, unusual resolution."""
+    """Why a slide deserves a look: failed, few tiles, much pen, unusual or guessed resolution."""
     tiles = pd.to_numeric(slides["n_tiles"], errors="coerce")
-    few = max(4.0, 0.1 * float(np.nanmedian(tiles))) if tiles.notna().any() else 4.0
-    mpp = pd.to_numeric(slides.get("mpp"), errors="coerce")
+    middle = float(np.nanmedian(tiles)) if tiles.notna().any() else 0.0
+    few = max(0.1 * middle, min(4.0, 0.5 * middle))  # of a cohort of small pieces not every slide is odd
+    mpp = pd.to_numeric(slides.get("mpp", pd.Series(np.nan, slides.index)), errors="coerce")
     usual = mpp.round(2).mode()
+    pen = pd.to_numeric(slides.get("pen_fraction", pd.Series(np.nan, slides.index)), errors="coerce")
+    source = slides.get("mpp_source", pd.Series("", slides.index)).astype(str)
     out = []
     for i in range(len(slides)):
         found = []
@@ -99,11 +102,12 @@ def flags(slides: pd.DataFrame) -> list[str]:
             found.append(status)
         elif tiles.iloc[i] < few:
             found.append("few tiles")
-        pen = pd.to_numeric(slides.get("pen_fraction", pd.Series(np.nan, slides.index)), errors="coerce").iloc[i]
-        if pen > 0.05:
-            found.append(f"pen {pen:.0%}")
-        if len(usual) and pd.notna(mpp.iloc[i]) and abs(mpp.iloc[i] / usual.iloc[0] - 1) > 0.6:
+        if pen.iloc[i] > 0.05:
+            found.append(f"pen {pen.iloc[i]:.0%}")
+        if len(usual) and mpp.iloc[i] > 0 and abs(np.log2(mpp.iloc[i] / usual.iloc[0])) > 0.6:
             found.append(f"mpp {mpp.iloc[i]:.2g}")
+        if source.iloc[i] == "objective":
+            found.append("mpp from objective power")
         out.append(", ".join(found))
     return out
 

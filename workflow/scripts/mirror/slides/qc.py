@@ -19,39 +19,6 @@ TILE_TINT = 0.18
 JPEG_QUALITY = 85
 
 
-def outlines(mask: np.ndarray, bounds: tuple[int, int, int, int]) -> list[list[np.ndarray]]:
-    """Trace the pieces of a mask in level-0 pixels.
-
-    Parameters
-    ----------
-    mask : ndarray, shape (h, w)
-        Nonzero where set; spread over ``bounds``.
-    bounds : tuple of int
-        x, y, width, height of the mask, level-0 pixels.
-
-    Returns
-    -------
-    list of list of ndarray, shape (n, 2)
-        For each piece its closed outer ring and the rings of its holes.
-    """
-    # doubled, so that the trace follows pixel edges rather than centres and thin pieces keep an area
-    big = np.repeat(np.repeat((mask > 0).astype(np.uint8), 2, axis=0), 2, axis=1)
-    contours, tree = cv2.findContours(big, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    scale = np.array([bounds[2] / mask.shape[1], bounds[3] / mask.shape[0]]) / 2
-    pieces: list[list[np.ndarray]] = []
-    if tree is None:
-        return pieces
-    rings = [(c[:, 0, :] + 0.5) * scale + bounds[:2] for c in contours]
-    holes: dict[int, list[np.ndarray]] = {}
-    for ring, (_, _, _, parent) in zip(rings, tree[0], strict=True):
-        if parent >= 0 and len(ring) >= 3:
-            holes.setdefault(int(parent), []).append(np.vstack([ring, ring[:1]]))
-    for i, (ring, (_, _, _, parent)) in enumerate(zip(rings, tree[0], strict=True)):
-        if parent < 0 and len(ring) >= 3:
-            pieces.append([np.vstack([ring, ring[:1]]), *holes.get(i, [])])
-    return pieces
-
-
 def write_geojson(path: str | Path, shapes: dict[str, list[list[np.ndarray]]]) -> None:
     """Write outlines as a GeoJSON that QuPath imports as annotations, classified by name.
 

@@ -19,7 +19,8 @@ from mirror.io.tiles import TileTable, read_tiles, write_tiles
 from .fingerprint import fingerprint
 from .grid import Grid, tile_grid, tile_shares
 from .mpp import resolve_mpp
-from .qc import outlines, write_geojson, write_thumbnail
+from .outlines import outlines
+from .qc import write_geojson, write_thumbnail
 from .reader import Slide, check_extent, check_file, open_slide
 from .tissue import TissueMask, segment
 from .tissue_other import segment_by_model, segment_published
