@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import hypothesis.strategies as st
 import numpy as np
@@ -20,7 +22,7 @@ def inside(rings: list[np.ndarray], x: float, y: float) -> bool:
     """Whether a point lies in a polygon with holes, by crossings."""
     crossings = 0
     for ring in rings:
-        for (x0, y0), (x1, y1) in zip(ring[:-1], ring[1:], strict=True):
+        for (x0, y0), (x1, y1) in pairwise(ring.tolist()):
             crossings += (y0 > y) != (y1 > y) and x < x0 + (y - y0) / (y1 - y0) * (x1 - x0)
     return crossings % 2 == 1
 

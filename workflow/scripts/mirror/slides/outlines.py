@@ -100,7 +100,9 @@ def _cycles(along_x: list[int], along_y: list[int]) -> list[list[int]]:
 
 def _simple(ring: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     """Split a ring wherever it comes back to a point."""
-    rings, path, places = [], [], {}
+    rings: list[list[tuple[int, int]]] = []
+    path: list[tuple[int, int]] = []
+    places: dict[tuple[int, int], int] = {}
     for point in ring:
         if point in places:
             back = places[point]
