@@ -19,6 +19,10 @@ CELL = str(
 
 try:
     PLAN = Plan.read(config, BASE)
+    # Slide tables are read here, once, so that a mistake in one is reported like any other of the
+    # configuration. Each job plans anew, and most need no table: there it is read when asked for.
+    if workflow.is_main_process:
+        PLAN.slides
 except InputError as error:
     raise WorkflowError(str(error))
 

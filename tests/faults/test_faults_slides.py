@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import h5py
@@ -18,10 +19,13 @@ import pytest
 from PIL import Image
 from slide_drawing import draw_tissue, write_svs
 
-from mirror.config.slides import SlideSettings
+from mirror.config.slides import EmbedSettings, SlideSettings
 from mirror.io.errors import InputError
 from mirror.io.tiles import read_tiles
 from mirror.slides import tile as tile_module
+from mirror.slides.embed_shard import embed_shard
+from mirror.slides.encoder_run import TileEncoder
+from mirror.slides.encoders import find_encoder
 from mirror.slides.fingerprint import find_duplicates, fingerprint
 from mirror.slides.shard import COLUMNS, tile_shard
 
@@ -41,7 +45,7 @@ def shard(tmp_path: Path, *rows: dict) -> pd.DataFrame:
     tile_shard(rows, SETTINGS, tmp_path / "out", tmp_path / "out" / "shard_0.tsv", threads=2)
     table = pd.read_csv(tmp_path / "out" / "shard_0.tsv", sep="\t", keep_default_na=False)
     assert tuple(table.columns) == COLUMNS
-    assert list(table["slide_id"]) == [r["slide_id"] for r in rows]
+    assert list(table["slide_id"]) == [unicodedata.normalize("NFC", r["slide_id"]) for r in rows]
     return table.set_index("slide_id")
 
 
@@ -209,13 +213,21 @@ def test_duplicates_by_content_are_named(tmp_path: Path, good: Path):
 @pytest.mark.fault(
     stage="slides", fault="slide names with blanks, umlauts, kanji", sees="nothing: they work", survives="everything"
 )
-@pytest.mark.parametrize("name", ["slide with blanks", "Präparat 7", "スライド"])
-def test_names_with_blanks_and_letters_of_any_script(tmp_path: Path, good: Path, name: str):
+@pytest.mark.parametrize(
+    "name", ["slide with blanks", "Präparat 7", unicodedata.normalize("NFD", "Präparat 7"), "スライド"]
+)
+def test_names_with_blanks_and_letters_of_any_script(tmp_path: Path, good: Path, root: Path, name: str):
     folder = tmp_path / name
     folder.mkdir()
     shutil.copy(good, folder / f"{name}.svs")
-    assert shard(tmp_path, row(folder / f"{name}.svs", name)).loc[name, "status"] == "ok"
-    assert (tmp_path / "out" / "tiles" / f"{name}.h5").is_file()
+    rows, one_name = [row(folder / f"{name}.svs", name)], unicodedata.normalize("NFC", name)
+    tiled = shard(tmp_path, *rows)
+    assert tiled.loc[one_name, "status"] == "ok"
+    assert (tmp_path / "out" / "tiles" / f"{one_name}.h5").is_file()
+    settings = EmbedSettings(device="cpu")
+    encoder = TileEncoder.load(find_encoder("demo-random", root / "config" / "encoders.yaml"), settings)
+    embedded = embed_shard(rows, tiled.reset_index(), tmp_path / "out", encoder, settings, 1)
+    assert list(embedded["status"]) == ["ok"] and list(embedded["slide_id"]) == [one_name]
 
 
 @pytest.mark.fault(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,15 @@ def test_importing_the_plan_needs_no_heavy_package(root):
         ("slide\tpatient_id\nx\ty\n", "column `slide_id` is missing"),
         ("slide_id\tpatient_id\tslide_path\nx\t\tz\n", "row 2): slide_id or patient_id is empty"),
         ("slide_id,patient_id\na,p\na,q\n", "row 3): slide_id `a` is also in row 2"),
-        ("slide_id,patient_id\n../a,p\n", "not usable as a file name"),
+        ("slide_id,patient_id\n../a,p\n", "row 2): slide_id '../a' has a path separator"),
+        ("slide_id,patient_id\nb,p\n-x,p\n", "row 3): slide_id '-x' begins with a dot or a dash"),
+        ("slide_id,patient_id\nb,p\na\x01b,p\n", "row 3): slide_id 'a\\x01b' has a path separator or a control"),
+        (f"slide_id,patient_id\n{'x' * 250},p\n", "is longer than 200 bytes"),
+        (
+            f"slide_id,patient_id\n{unicodedata.normalize('NFC', 'Präparat')},p\n"
+            f"{unicodedata.normalize('NFD', 'Präparat')},q\n",
+            "row 3): slide_id `Präparat` is also in row 2, its accents written as other Unicode characters",
+        ),
         ("slide_id,patient_id,slide_path,mpp\na,p,x,0,25\n", None),
         ("slide_id,patient_id,slide_path,mpp\na,p,x,quarter\n", "mpp is `quarter`"),
         ("slide_id,patient_id\n", "has no rows"),
@@ -52,6 +61,35 @@ def test_slide_table_errors_name_the_row(tmp_path, text, needle):
         read_slide_table(file)
     assert needle in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+def test_a_mistake_in_a_slide_table_is_one_line_when_planning(root, tmp_path):
+    write(tmp_path / "s.tsv", "slide_id\tpatient_id\tslide_path\n../x\tp\ta.svs\n")
+    files = "{samples: s.tsv, expression: {path: x.tsv}, clinical: {path: c.tsv}}"
+    config = write(tmp_path / "c.yaml", f"cohorts: {{A: {files}}}\n")
+    command = [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(root / "Snakefile")]
+    command += ["--directory", str(tmp_path), "--configfile", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and "s.tsv (row 2): slide_id '../x' has a path separator" in said
+    assert "Traceback" not in said and "InputFunctionException" not in said
+
+
+def test_a_plan_reads_a_slide_table_once(root, tmp_path, monkeypatch):
+    file, calls = write(tmp_path / "s.tsv", "slide_id\tpatient_id\tslide_path\na\tp\tx\n"), []
+    monkeypatch.setattr("mirror.config.dag.read_slide_table", lambda path: calls.append(path) or read_slide_table(path))
+    files = {"samples": str(file), "expression": {"path": "x.tsv"}, "clinical": {"path": "c.tsv"}}
+    p = Plan.read({"cohorts": {"A": files}}, root)
+    assert p.slides and p.n_shards("A") == 1 and p.shard("A", 0) and p.tile_shards("A")
+    assert calls == [str(file)]
+
+
+def test_slide_names_have_one_spelling(tmp_path):
+    decomposed = unicodedata.normalize("NFD", "Präparat")
+    file = write(tmp_path / "s.tsv", f"slide_id\tpatient_id\tslide_path\n{decomposed}\tp\t/x/{decomposed}.svs\n")
+    slide = read_slide_table(file)[0]
+    assert slide.slide_id == unicodedata.normalize("NFC", "Präparat") != decomposed
+    assert slide.slide_path == f"/x/{decomposed}.svs"  # the file's own name stays as it is
 
 
 def test_a_missing_slide_is_planned_and_a_present_one_has_its_size(tmp_path):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..io.errors import InputError
+from ..io.names import safe_name
 from ..simulation.names import slide_names
 from .baselines import check_baselines, find_baselines
 from .resolve import check_names, load_schema, load_yaml, resolve, resolve_variants
@@ -57,10 +58,14 @@ def _number(text: str, file: str, row: int) -> float | None:
 def read_slide_table(path: str | Path) -> list[Slide]:
     """Read ``slide_id, patient_id, slide_path[, mpp]`` (tab- or comma-separated).
 
+    Slide names are brought to the one spelling that files are written under (`safe_name`), so that
+    every step finds what another wrote; paths are left as they are, since the file system knows them so.
+
     Raises
     ------
     InputError
-        A missing file or column, an empty or repeated identifier; names the row.
+        A missing file or column, an empty or repeated identifier, a name that cannot be a file's;
+        names the row.
     """
     file = str(path)
     try:
@@ -77,30 +82,30 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                     file=file,
                     remedy=f"rename `{near[0]}`?" if near else "see config/README.md",
                 )
-            slides, seen = [], {}
+            slides: list[Slide] = []
+            seen: dict[str, tuple[int, str]] = {}  # row and spelling of each name
             for number, row in enumerate(rows, start=2):
-                slide, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
-                if not slide or not patient:
+                written, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
+                if not written or not patient:
                     raise InputError("slide_id or patient_id is empty", file=file, row=f"row {number}")
+                try:
+                    slide = safe_name(written)
+                except InputError as error:
+                    raise InputError(error.problem, file=file, row=f"row {number}", remedy=error.remedy) from None
                 if slide in seen:
+                    first, spelling = seen[slide]
+                    unlike = "" if spelling == written else ", its accents written as other Unicode characters"
                     raise InputError(
-                        f"slide_id `{slide}` is also in row {seen[slide]}",
+                        f"slide_id `{slide}` is also in row {first}{unlike}",
                         file=file,
                         row=f"row {number}",
                         remedy="give every slide one row and a name of its own",
                     )
-                if "/" in slide or "\\" in slide or slide.startswith(".") or "\0" in slide:
-                    raise InputError(
-                        f"slide_id `{slide}` is not usable as a file name",
-                        file=file,
-                        row=f"row {number}",
-                        remedy="leave out slashes and leading dots",
-                    )
-                seen[slide] = number
+                seen[slide] = number, written
                 where = (row.get("slide_path") or "").strip()
                 try:
                     size = os.stat(where).st_size if where else None
-                except OSError:
+                except (OSError, ValueError):  # ValueError: a path that no file system can hold
                     size = None
                 slides.append(Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size))
     except FileNotFoundError:

@@ -23,6 +23,9 @@ WHITE = 255
 log = logging.getLogger("mirror")
 LEVEL_TOLERANCE = 1.03  # a level up to 3 % coarser than asked for is still used
 MAX_PLAIN_PIXELS = 1_000_000_000  # a plain image is held in memory whole
+# Pillow's own limit is one for the whole process, warns first and refuses only at twice its value. Set
+# once, not for each file: slides are opened by several threads. `_open_plain` compares sizes itself.
+Image.MAX_IMAGE_PIXELS = None
 STRIP_BYTES = 48 << 20  # overview strips are at most this large
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GIT_LFS = b"version https://git-lfs"
@@ -290,9 +293,12 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
 
 def _open_plain(path: Path) -> PlainSlide:
     """Open a plain image with Pillow."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PLAIN_PIXELS
     try:
         with Image.open(path) as image:
+            if image.width * image.height > MAX_PLAIN_PIXELS:
+                size = f"{image.width:,} x {image.height:,} px"
+                problem = f"is too large for a plain image ({size}, at most {MAX_PLAIN_PIXELS:,} pixels)"
+                raise InputError(problem, file=path, remedy=CONVERT)
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
                 raise InputError(
                     f"has {image.mode} pixels, not 8-bit colour", file=path, remedy="convert it to 8-bit RGB"
@@ -301,20 +307,35 @@ def _open_plain(path: Path) -> PlainSlide:
             alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
             pixels = on_white(np.asarray(image.convert("RGBA"))) if alpha else np.asarray(image.convert("RGB"))
     except UnidentifiedImageError as error:
+        unread = _tiff_pixels(path)
+        if unread:
+            raise InputError(unread, file=path, remedy="convert it to 8-bit RGB") from error
         remedy = "convert it to a tiled TIFF, or check that the file is whole"
         raise InputError("is of no format that OpenSlide or Pillow knows", file=path, remedy=remedy) from error
-    except Image.DecompressionBombError as error:
-        raise InputError("is too large for a plain image", file=path, remedy=CONVERT) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"cannot be read ({error})", file=path, remedy=RECOPY) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
     properties = {"openslide.vendor": f"plain-{(kind or 'image').lower()}"}
     if kind == "TIFF":
         unit = {2: "inch", 3: "centimeter"}.get(tags.get(296, 2), "none")
         properties |= {"tiff.XResolution": str(tags.get(282, "")), "tiff.YResolution": str(tags.get(283, ""))}
         properties["tiff.ResolutionUnit"] = unit
     return PlainSlide(path, pixels, properties)
+
+
+def _tiff_pixels(path: Path) -> str:
+    """Say what pixels a TIFF has that nothing here reads; empty where it is no TIFF."""
+    try:
+        with tifffile.TiffFile(path) as tif:
+            page = tif.pages.first
+            kind, channels = page.dtype, page.samplesperpixel
+            packing = getattr(page.compression, "name", str(page.compression)).lower()
+    except Exception:  # whatever tifffile makes of a file that is none, the answer is the same
+        return ""
+    if kind is None:
+        return ""
+    if kind != np.uint8:
+        return f"is a TIFF of {kind} pixels, not 8-bit colour"
+    return f"is a TIFF of {channels} channels, compression {packing}, that neither OpenSlide nor Pillow reads"
 
 
 def _clip(box: tuple[int, ...], whole: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

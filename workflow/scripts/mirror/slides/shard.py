@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mirror.config.slides import SlideSettings
@@ -19,9 +20,15 @@ from mirror.io.names import safe_name
 from mirror.io.progress import progress
 
 from .fingerprint import find_duplicates
+from .reader import open_slide
 from .tile import TileResult, slide_files, tile_slide
+from .tissue import DARK, DARK_SLIDE
+from .tissue_other import check_model
 
 log = logging.getLogger("mirror")
+GREY_SPREAD = 6  # greatest difference between channels (0-255) of a picture without colour; JPEG adds a little
+GREY_INK, GREY_SHARE = 200, 0.005  # and at least this share of its pixels is darker than this: not bare glass
+OVERVIEW_PX = 1024
 COLUMNS = (
     "slide_id",
     "patient_id",
@@ -78,12 +85,16 @@ def tile_shard(
     Raises
     ------
     InputError
-        For a slide_id that cannot be a file name or comes twice, and when the output folder cannot be written.
+        For a slide_id that cannot be a file name or comes twice, when the output folder cannot be written, and
+        for a segmentation model that no slide could be read with.
     """
     ids = [safe_name(str(row["slide_id"])) for row in slides]
     twice = sorted({name for name in ids if ids.count(name) > 1})
     if twice:
         raise InputError(f"slide_id {twice[0]!r} comes twice", remedy="give every slide a slide_id of its own")
+    tissue = settings.resolved().tissue
+    if tissue.method == "torchscript":
+        check_model(tissue.model_path)
     for folder in ("tiles", "qc", "contours"):
         remove_leftovers(Path(out_dir) / folder, ids)
     results: dict[str, TileResult] = {}
@@ -94,7 +105,7 @@ def tile_shard(
             jobs = pool.map(lambda name: attempt(by_name[name], settings, out_dir), names)
             try:
                 for result in progress(jobs, what, total=len(names), unit="slide"):
-                    results[safe_name(result.slide_id)] = result
+                    results[result.slide_id] = result
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -125,9 +136,17 @@ def tile_shard(
 
 def attempt(row: Mapping[str, Any], settings: SlideSettings, out_dir: str | Path) -> TileResult:
     """Tile one slide; any failure of the slide becomes a row, one of the output folder is raised."""
-    name, path, mpp = str(row["slide_id"]), str(row.get("slide_path") or ""), row.get("mpp")
+    name, path, mpp = safe_name(str(row["slide_id"])), str(row.get("slide_path") or ""), row.get("mpp")
+    if not path.strip():  # as a path it would be the working folder
+        problem, remedy = "slide_path is empty in the sample table", "name the slide file there"
+        return failed(name, path, str(InputError(problem, row=f"slide_id {name}", remedy=remedy)), out_dir)
     try:
-        return tile_slide(path, name, out_dir, settings, None if mpp in (None, "") else float(mpp))
+        result = tile_slide(path, name, out_dir, settings, None if mpp in (None, "") else float(mpp))
+        method = settings.resolved().tissue.method
+        if result.status == "empty" and method == "default" and lacks_colour(path, settings.backend):
+            note = "the picture has no colour (greyscale), and tissue is found by its colour"
+            return replace(result, message=f"{result.message}; {note}")
+        return result
     except InputError as error:
         return failed(name, path, str(error), out_dir)
     except OSError as error:
@@ -142,6 +161,15 @@ def attempt(row: Mapping[str, Any], settings: SlideSettings, out_dir: str | Path
     except Exception as error:  # a library's own failure on one file must not end the others
         log.exception("%s", name)
         return failed(name, path, f"{path}: {type(error).__name__}: {error}", out_dir)
+
+
+def lacks_colour(path: str, backend: str) -> bool:
+    """Whether a slide shows something, but all of it in grey; black (told apart elsewhere) is not meant."""
+    with open_slide(path, backend) as slide:
+        rgb = slide.overview(max(1.0, max(slide.bounds[2:]) / OVERVIEW_PX))
+    high, low = rgb.max(axis=2), rgb.min(axis=2)
+    shows = float(np.mean(low < GREY_INK)) >= GREY_SHARE and float(np.mean(high < DARK)) <= DARK_SLIDE
+    return shows and int((high - low).max()) <= GREY_SPREAD
 
 
 def failed(name: str, path: str, message: str, out_dir: str | Path) -> TileResult:
