@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from mirror.config.cohort import FeatureSource
 from mirror.io.errors import InputError
 from mirror.io.features import FeatureFile
 from mirror.io.features_import import import_features
+from mirror.io.foreign import trident
+from mirror.io.foreign.common import ForeignSlide
 
 N, D = 30, 8
 COORDS = np.stack(np.meshgrid(np.arange(6) * 512, np.arange(5) * 512), axis=-1).reshape(-1, 2)
@@ -189,7 +192,10 @@ def test_faults_are_one_line_each_with_counts(tmp_path: Path, caplog: pytest.Log
     (root / "features_enc" / "cut.h5").write_bytes((root / "features_enc" / "good.h5").read_bytes()[:500])
     (root / "features_enc" / "pointer.h5").write_text("version https://git-lfs.github.com/spec/v1\n")
     (root / "features_enc" / "zero.h5").write_bytes(b"")
-    names = ["good", "wide1", "wide2", "nan", "empty", "few", "cut", "pointer", "zero", "absent"]
+    write_trident(root, "lost", values(), np.where(np.arange(N)[:, None] == 4, np.nan, COORDS.astype(float)))
+    with h5py.File(root / "features_enc" / "group.h5", "w") as file:
+        file.create_group("features")
+    names = ["good", "wide1", "wide2", "nan", "empty", "few", "cut", "pointer", "zero", "lost", "group", "absent"]
     with caplog.at_level(logging.INFO):
         table = import_features(source(root, "trident"), [slide(n) for n in names], tmp_path / "out")
     table = table.set_index("slide_id")
@@ -201,29 +207,92 @@ def test_faults_are_one_line_each_with_counts(tmp_path: Path, caplog: pytest.Log
         "cut": "truncated or not HDF5",
         "pointer": "git-LFS pointer",
         "zero": "has no bytes",
-        "absent": "no file of this name among 9",
+        "lost": "2 of 60 coordinates are NaN or infinite",
+        "group": "features is a group, expected a dataset",
+        "absent": "no file of this name among 11",
     }
     for name, text in expected.items():
         assert text in table.loc[name, "message"] and "\n" not in table.loc[name, "message"]
     said = [record.message for record in caplog.records]
-    assert "enc features: wrong width: 2 of 10 slides, first wide1" in said
-    assert "enc features: NaN or infinity: 1 of 10 slides, first nan" in said
-    assert "enc features: empty slides: 1 of 10 slides, first empty" in said
-    assert "enc features: no matching name: 1 of 10 slides, first absent" in said
+    assert "enc features: wrong width: 2 of 12 slides, first wide1" in said
+    assert "enc features: NaN or infinity: 1 of 12 slides, first nan" in said
+    assert "enc features: empty slides: 1 of 12 slides, first empty" in said
+    assert "enc features: no matching name: 1 of 12 slides, first absent" in said
     assert imported(tmp_path, "empty").all().shape == (0, D)
     assert {p.stem for p in (tmp_path / "out" / "features" / "enc").iterdir()} == {"good", "empty"}
+
+
+def test_odd_tensors_pointers_and_web_pages_are_named_and_the_others_go_on(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    torch.save(torch.from_numpy(values()), root / "good.pt")
+    torch.save(torch.eye(N, D).to_sparse(), root / "sparse.pt")
+    (root / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    (root / "page.pt").write_text("\n<!DOCTYPE html><html><body>Sign in</body></html>")
+    expected = {
+        "good": "no coordinates",
+        "sparse": "a sparse_coo tensor of float32, expected a plain one",
+        "pointer": "a git-LFS pointer",
+        "page": "a web page, not the file itself",
+    }
+    table = import_features(source(root, "pt"), [slide(n) for n in expected], tmp_path / "out").set_index("slide_id")
+    assert table["status"].tolist() == ["ok", "failed", "failed", "failed"]
+    for name, text in expected.items():
+        assert name == "good" or (text in table.loc[name, "message"] and "\n" not in table.loc[name, "message"])
+
+
+def test_what_a_reader_did_not_foresee_is_one_slides_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_trident(tmp_path / "in", "a", values())
+    write_trident(tmp_path / "in", "b", values(1))
+    read = trident.read_slide
+
+    def odd(path: Path) -> ForeignSlide:
+        if path.stem == "a":
+            raise TypeError("something else\nand more")
+        return read(path)
+
+    monkeypatch.setattr(trident, "read_slide", odd)
+    table = import_features(source(tmp_path / "in", "trident"), [slide("a"), slide("b")], tmp_path / "out")
+    assert table["status"].tolist() == ["failed", "ok"]
+    assert table.loc[0, "message"].endswith("a.h5: TypeError: something else")
+
+
+def test_a_file_is_not_shared_by_slides_that_it_fits_by_a_shortened_name(tmp_path: Path) -> None:
+    write_trident(tmp_path / "in", "TCGA-1", values())
+    write_trident(tmp_path / "in", "TCGA-2", values(1))
+    names = ["TCGA-1", "TCGA-1.UUID", "TCGA-2.UUID", "TCGA-2.other"]
+    table = import_features(source(tmp_path / "in", "trident"), [slide(n) for n in names], tmp_path / "out")
+    assert table["status"].tolist() == ["ok", "failed", "failed", "failed"]
+    assert "TCGA-1.h5 could be this slide's or that of TCGA-1" in table.loc[1, "message"]
+    assert "TCGA-2.h5 could be this slide's or that of TCGA-2.other" in table.loc[2, "message"]
+
+
+def test_accents_match_in_either_unicode_form(tmp_path: Path) -> None:
+    write_trident(tmp_path / "in", unicodedata.normalize("NFD", "Präparat"), values())
+    name = unicodedata.normalize("NFC", "Präparat")
+    table = import_features(source(tmp_path / "in", "trident"), [slide(name)], tmp_path / "out")
+    assert table["status"].tolist() == ["ok"] and imported(tmp_path, name).all().shape == (N, D)
+
+
+def test_two_folders_of_stamp_are_named(tmp_path: Path) -> None:
+    for run in ("enc-abc", "enc-def"):
+        (tmp_path / "in" / run).mkdir(parents=True)
+        (tmp_path / "in" / run / "s.h5").write_bytes(b"")
+    with pytest.raises(InputError, match="2 folders begin with enc: enc-abc, enc-def"):
+        import_features(source(tmp_path / "in", "stamp"), [slide("s")], tmp_path / "out")
 
 
 def test_names_match_with_and_without_uuid(tmp_path: Path) -> None:
     root, full = tmp_path / "in", "TCGA-A1-A0SB-01Z-00-DX1.B34C267B-CAAA-4AB6-AD5C-276C26F997A1"
     write_trident(root, full, values(1))
+    write_trident(root, full.replace("A0SB", "A0SC"), values(4))
     write_trident(root, "TCGA-A1-A0SD-01Z-00-DX1", values(2))
     for number in (1, 2):
         write_trident(root, f"TCGA-A1-A0SE-01Z-00-DX1.{number}", values(3))
     slides = [
         slide("TCGA-A1-A0SB-01Z-00-DX1"),
         slide("TCGA-A1-A0SD-01Z-00-DX1.D34C267B-CAAA"),
-        slide("mine", slide_path=f"/data/{full}.svs"),
+        slide("mine", slide_path=f"/data/{full.replace('A0SB', 'A0SC')}.svs"),
         slide("TCGA-A1-A0SE-01Z-00-DX1"),
     ]
     table = import_features(source(root, "trident"), slides, tmp_path / "out")

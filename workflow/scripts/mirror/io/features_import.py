@@ -83,12 +83,17 @@ def import_features(
                 raise InputError("no space is left on the disk", file=folder, remedy="free space, run again") from error
             row |= {"status": "failed", "n_tiles": 0, "message": f"{found}: {error}", "fingerprint": ""}
             faults["unreadable files"].append(slide_id)
+        except Exception as error:  # what other tools write has no bounds: this slide fails, the others go on
+            log.exception("%s: features could not be imported", slide_id)
+            said = f"{found}: {type(error).__name__}: {error}".splitlines()[0]
+            row |= {"status": "failed", "n_tiles": 0, "message": said, "fingerprint": ""}
+            faults["unreadable files"].append(slide_id)
         if row["status"] == "empty":
             faults["empty slides"].append(slide_id)
         rows.append(row)
     for kind, ids in faults.items():
         log.warning("%s features: %s: %d of %d slides, first %s", source.encoder, kind, len(ids), len(rows), ids[0])
-    unused = len(files) - sum(isinstance(found, Path) for found in matched.values())
+    unused = len(files) - len({found for found in matched.values() if isinstance(found, Path)})
     log.info("%s features: %d files read, %d more in the folder", source.encoder, len(files) - unused, unused)
     return pd.DataFrame(rows, columns=COLUMNS)
 

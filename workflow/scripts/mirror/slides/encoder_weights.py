@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mirror.io.errors import InputError
+from mirror.io.heads import imposter
 
 from .encoders import EncoderRow
 
@@ -209,6 +210,9 @@ def load_state(file: Path) -> dict[str, torch.Tensor]:
         Not a checkpoint, or a pickle that holds anything but tensors: such a file could run
         code and is refused.
     """
+    other = imposter(file)
+    if other:
+        raise InputError(other[0], file=file, remedy=other[1])
     try:
         if file.suffix == ".safetensors":
             state: Any = load_file(file)

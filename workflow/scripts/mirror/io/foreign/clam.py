@@ -28,7 +28,12 @@ def read_slide(path: Path) -> ForeignSlide:
             coords = None
     else:
         features, coords, _, _ = read_dataset(path, "features")
-    notes = () if about.get("patch_size_level0") else ("tile size unknown: no patches/ folder beside the features",)
+    lacking = (
+        f"patches/{path.stem}.h5 lacks patch_size or downsample"
+        if where is not None
+        else (f"no patches/{path.stem}.h5 beside the features")
+    )
+    notes = () if about.get("patch_size_level0") else (f"tile size unknown: {lacking}",)
     if coords is None:
         return ForeignSlide(features, None, about, ("no coordinates", *notes))
     return ForeignSlide(features, as_coords(coords, len(features), path), about, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -98,9 +99,13 @@ def as_coords(array: np.ndarray, n: int, path: Path) -> np.ndarray:
     Raises
     ------
     ForeignError
-        Their number is not ``n``.
+        Their number is not ``n``, or one of them is no number.
     """
-    coords = np.rint(np.asarray(array, np.float64)).astype(np.int64)
+    exact = np.asarray(array, np.float64)
+    bad = int((~np.isfinite(exact)).sum())
+    if bad:
+        raise ForeignError("wrong form", f"{bad} of {exact.size} coordinates are NaN or infinite", file=path)
+    coords = np.rint(exact).astype(np.int64)
     coords = coords.reshape(-1, 2) if coords.size % 2 == 0 else coords.reshape(-1, 1)
     if coords.shape != (n, 2):
         raise ForeignError("wrong form", f"{n} features but {len(coords)} coordinates", file=path)
@@ -112,6 +117,9 @@ def read_dataset(path: Path, name: str) -> tuple[np.ndarray, np.ndarray | None, 
     with open_h5(path) as file:
         if name not in file:
             raise ForeignError("wrong form", f"no dataset named {name}, only {', '.join(file) or 'nothing'}", file=path)
+        for needed in (name, "coords"):
+            if needed in file and not isinstance(file[needed], h5py.Dataset):
+                raise ForeignError("wrong form", f"{needed} is a group, expected a dataset", file=path)
         coords = file["coords"][()] if "coords" in file else None
         about = attributes(file["coords"]) if "coords" in file else {}
         return as_features(file[name][()], path), coords, about, attributes(file)
@@ -127,7 +135,8 @@ def match_slides(slides: Iterable[Mapping[str, Any]], files: Mapping[str, Path])
     """Find each slide's file by name.
 
     The slide's id is tried first, then its file's name, then both without what follows the first
-    dot (TCGA appends a UUID there, and not every tool keeps it).
+    dot (TCGA appends a UUID there, and not every tool keeps it). Names are compared in Unicode form
+    NFC. A file that fits several slides only by the shortened name is given to none of them.
 
     Parameters
     ----------
@@ -141,22 +150,34 @@ def match_slides(slides: Iterable[Mapping[str, Any]], files: Mapping[str, Path])
     dict of str to Path or str
         By slide id, the file or, where there is none, the reason.
     """
+    files = {unicodedata.normalize("NFC", name): path for name, path in files.items()}
     short: dict[str, list[Path]] = defaultdict(list)
     for name, path in files.items():
         short[name.split(".")[0]].append(path)
     out: dict[str, Path | str] = {}
+    owners: dict[Path, list[str]] = defaultdict(list)  # exact ones count as well
+    guessed = []
     for slide in slides:
         slide_id = str(slide["slide_id"])
         names = [slide_id, slide_stem(slide_id), slide_stem(str(slide.get("slide_path") or ""))]
+        names = [unicodedata.normalize("NFC", name) for name in names]
         exact = [files[name] for name in names if name in files]
         near = next((short[key] for name in names if (key := name.split(".")[0]) in short), [])
         if exact:
             out[slide_id] = exact[0]
+            owners[exact[0]].append(slide_id)
         elif len(near) == 1:
             out[slide_id] = near[0]
+            owners[near[0]].append(slide_id)
+            guessed.append(slide_id)
         elif near:
             out[slide_id] = f"{len(near)} files could be this slide's ({near[0].name}, {near[1].name} ...)"
         else:
             some = ", ".join(sorted(files)[:2])
             out[slide_id] = f"no file of this name among {len(files)} ({some}{' ...' if len(files) > 2 else ''})"
+    for slide_id in guessed:
+        path = out[slide_id]
+        others = [other for other in owners[Path(path)] if other != slide_id]
+        if others:
+            out[slide_id] = f"{Path(path).name} could be this slide's or that of {', '.join(others[:3])}"
     return out

@@ -6,12 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from mirror.io.errors import InputError
+
 from .common import ForeignError, ForeignSlide, as_coords, list_files, read_dataset
 
 
 def find_files(root: Path, encoder: str) -> dict[str, Path]:
     """Find the files of a folder, or of the only folder in it that begins with the encoder's name."""
     inner = [p for p in sorted(root.glob(f"{encoder}-*")) if p.is_dir()]
+    own = list_files(root, ".h5")
+    if len(inner) > 1 and not own:
+        raise InputError(
+            f"{len(inner)} folders begin with {encoder}: {', '.join(p.name for p in inner)}",
+            file=root,
+            remedy="name one of them in features: path",
+        )
     folder = inner[0] if len(inner) == 1 else root
     return list_files(folder, ".h5")
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mirror.io.heads import imposter
+
 from .common import ForeignError, ForeignSlide, as_coords, as_features, list_files
 
 _FEATURES = ("features", "feats", "embeddings")
@@ -22,6 +24,9 @@ def load_tensors(path: Path) -> Any:
     ForeignError
         Not a PyTorch file, or a pickle of anything else: refused unopened.
     """
+    other = imposter(path)  # as text each would look like a pickle that is refused
+    if other:
+        raise ForeignError("unreadable files", other[0], file=path, remedy=other[1])
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -40,6 +45,9 @@ def to_numpy(value: Any, path: Path) -> np.ndarray:
     """Return a tensor as an array; bfloat16 becomes float32."""
     if not isinstance(value, torch.Tensor):
         raise ForeignError("wrong form", f"a {type(value).__name__}, expected a tensor (N, D)", file=path)
+    if value.layout != torch.strided or value.is_complex() or value.is_quantized:
+        kind = f"a {str(value.layout).removeprefix('torch.')} tensor of {str(value.dtype).removeprefix('torch.')}"
+        raise ForeignError("wrong form", f"{kind}, expected a plain one (N, D) of floats", file=path)
     value = value.detach()
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
