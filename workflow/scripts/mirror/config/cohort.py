@@ -61,7 +61,10 @@ class CohortSettings(Settings):
     samples: str | None = Field(None, description="Slide table: slide_id, patient_id, slide_path, optional mpp.")
     expression: ExpressionSource | None = Field(None, description="Expression.")
     clinical: ClinicalSource | None = Field(None, description="Clinical table.")
-    features: list[FeatureSource] = Field(default_factory=list, description="Features that others made.")
+    features: list[FeatureSource] = Field(
+        default_factory=list,
+        description="Features that others made, a list: [{format: trident, path: /data, width: 1024, encoder: uni}].",
+    )
     simulate: SimulateSettings | None = Field(None, description="Draw a simulated cohort in place of reading files.")
     joint: list[str] = Field(default_factory=list, description="Cohorts to pool (pan-cancer), in place of files.")
     joint_genes: Literal["intersection", "union"] = Field("intersection", description="Genes of a pooled cohort.")

@@ -78,14 +78,14 @@ def import_features(
         except InputError as error:
             row |= {"status": "failed", "n_tiles": 0, "message": str(error), "fingerprint": ""}
             faults[getattr(error, "kind", "unreadable files")].append(slide_id)
-        except OSError as error:
-            if disk_is_full(error):
-                raise InputError("no space is left on the disk", file=folder, remedy="free space, run again") from error
-            row |= {"status": "failed", "n_tiles": 0, "message": f"{found}: {error}", "fingerprint": ""}
-            faults["unreadable files"].append(slide_id)
         except Exception as error:  # what other tools write has no bounds: this slide fails, the others go on
-            log.exception("%s: features could not be imported", slide_id)
-            said = f"{found}: {type(error).__name__}: {error}".splitlines()[0]
+            if disk_is_full(error):  # HDF5 says so by a RuntimeError too
+                raise InputError("no space is left on the disk", file=folder, remedy="free space, run again") from error
+            if isinstance(error, OSError):
+                said = f"{found}: {error}"
+            else:
+                log.exception("%s: features could not be imported", slide_id)
+                said = f"{found}: {type(error).__name__}: {error}".splitlines()[0]
             row |= {"status": "failed", "n_tiles": 0, "message": said, "fingerprint": ""}
             faults["unreadable files"].append(slide_id)
         if row["status"] == "empty":

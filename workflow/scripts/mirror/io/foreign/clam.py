@@ -21,32 +21,30 @@ def find_files(root: Path, encoder: str) -> dict[str, Path]:
 
 def read_slide(path: Path) -> ForeignSlide:
     """Read one slide; coordinates of a ``.pt`` file are those of its patches file, if there are as many."""
-    where, about = _patches(path)
+    where, about, lacking = _patches(path)
     if path.suffix == ".pt":
         features, coords = as_features(to_numpy(load_tensors(path), path), path), where
         if coords is not None and len(coords) != len(features):
             coords = None
     else:
         features, coords, _, _ = read_dataset(path, "features")
-    lacking = (
-        f"patches/{path.stem}.h5 lacks patch_size or downsample"
-        if where is not None
-        else (f"no patches/{path.stem}.h5 beside the features")
-    )
     notes = () if about.get("patch_size_level0") else (f"tile size unknown: {lacking}",)
     if coords is None:
         return ForeignSlide(features, None, about, ("no coordinates", *notes))
     return ForeignSlide(features, as_coords(coords, len(features), path), about, notes)
 
 
-def _patches(path: Path) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Coordinates and attributes in the patches file of a slide, which lies beside or above the features."""
+def _patches(path: Path) -> tuple[np.ndarray | None, dict[str, Any], str]:
+    """Coordinates and attributes in the patches file of a slide, which lies beside or above the features.
+
+    Third comes what keeps the tile's size unknown, empty where it is known.
+    """
     for up in list(path.parents)[:3]:
         file = up / "patches" / f"{path.stem}.h5"
         if file.is_file():
             with open_h5(file, "patches") as opened:
                 if "coords" not in opened:
-                    return None, {}
+                    return None, {"name": path.stem}, f"{file} has no coords"
                 coords, raw = opened["coords"][()], opened["coords"].attrs
                 about = attributes(opened["coords"])
                 # Its patch_size is in pixels of patch_level, whose downsample is (x, y).
@@ -57,5 +55,6 @@ def _patches(path: Path) -> tuple[np.ndarray | None, dict[str, Any]]:
                 known = {"patch_size": size, "name": path.stem}
                 if size and np.isfinite(downsample):
                     known["patch_size_level0"] = round(size * downsample)
-                return coords, known
-    return None, {"name": path.stem}
+                    return coords, known, ""
+                return coords, known, f"the coords of {file} have no {'downsample' if size else 'patch_size'}"
+    return None, {"name": path.stem}, f"no patches/{path.stem}.h5 beside the features"

@@ -176,8 +176,8 @@ def match_slides(slides: Iterable[Mapping[str, Any]], files: Mapping[str, Path])
             some = ", ".join(sorted(files)[:2])
             out[slide_id] = f"no file of this name among {len(files)} ({some}{' ...' if len(files) > 2 else ''})"
     for slide_id in guessed:
-        path = out[slide_id]
-        others = [other for other in owners[Path(path)] if other != slide_id]
+        guess = Path(out[slide_id])
+        others = [other for other in owners[guess] if other != slide_id]
         if others:
-            out[slide_id] = f"{Path(path).name} could be this slide's or that of {', '.join(others[:3])}"
+            out[slide_id] = f"{guess.name} could be this slide's or that of {', '.join(others[:3])}"
     return out
