@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mirror.config.cohort import FeatureSource
-from mirror.config.resolve import load_schema, resolve
+from mirror.config.resolve import check_names, load_schema, resolve
 from mirror.io import features_import
 from mirror.io.errors import InputError
 from mirror.io.features import write_features
@@ -86,17 +86,23 @@ def test_a_full_disk_ends_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyP
         run(tmp_path / "in", "pt", tmp_path / "out")
 
 
-def test_one_mapping_where_a_list_belongs_leads_to_an_example(root: Path) -> None:
-    source = {"format": "trident", "path": "/data", "width": 1024, "encoder": "uni"}
+def test_one_source_need_not_be_a_list_nor_have_a_name(root: Path) -> None:
+    source = {"format": "trident", "path": "/data", "width": 1024}
     config = {"cohorts": {"T": {"samples": "s.tsv", "features": source}}}
     schema = load_schema(root / "config" / "schemas" / "config.schema.json")
-    with pytest.raises(InputError, match=r"cohorts\.T\.features.*see config/README.md"):
-        resolve(config, schema)
-    page = (root / "config" / "README.md").read_text(encoding="utf-8")
-    line = next(text for text in page.splitlines() if text.startswith("| `features` |"))
-    assert "[{format: trident, path: /data, width: 1024, encoder: uni}]" in line
-    config["cohorts"]["T"]["features"] = [source]
-    assert resolve(config, schema)["cohorts"]["T"]["features"] == [source]
+    filled = resolve(config, schema)
+    assert filled["cohorts"]["T"]["features"] == [{**source, "encoder": "imported"}]
+    check_names(filled)
+
+
+@pytest.mark.parametrize(
+    ("encoders", "problem"), [(["a", "a"], "`a` comes twice"), (["../x"], "`../x` is not a usable name")]
+)
+def test_sources_have_names_of_their_own(root: Path, encoders: list[str], problem: str) -> None:
+    sources = [{"format": "pt", "path": "/data", "width": 8, "encoder": name} for name in encoders]
+    schema = load_schema(root / "config" / "schemas" / "config.schema.json")
+    with pytest.raises(InputError, match=problem):
+        check_names(resolve({"cohorts": {"T": {"samples": "s.tsv", "features": sources}}}, schema))
 
 
 @pytest.mark.parametrize("n", [12, 0])

@@ -42,7 +42,7 @@ class FeatureSource(Settings):
     format: Literal["trident", "clam", "stamp", "pt"] = Field(description="Who wrote them.")
     path: str = Field(description="Their folder.")
     width: int = Field(ge=1, description="Features a tile; checked against the files.")
-    encoder: str = Field(description="Name under which these features appear in results.")
+    encoder: str = Field("imported", description="Name under which these features appear in results.")
 
 
 class SimulateSettings(Settings):
@@ -63,7 +63,7 @@ class CohortSettings(Settings):
     clinical: ClinicalSource | None = Field(None, description="Clinical table.")
     features: list[FeatureSource] = Field(
         default_factory=list,
-        description="Features that others made, a list: [{format: trident, path: /data, width: 1024, encoder: uni}].",
+        description="Features that others made, one source or a list: [{format: trident, path: /data, width: 1024, encoder: uni}].",
     )
     simulate: SimulateSettings | None = Field(None, description="Draw a simulated cohort in place of reading files.")
     joint: list[str] = Field(default_factory=list, description="Cohorts to pool (pan-cancer), in place of files.")

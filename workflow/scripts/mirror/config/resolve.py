@@ -45,6 +45,8 @@ def _follow(node: dict, root: dict) -> dict:
 
 def _fill(value: Any, node: dict, root: dict, where: str, source: str) -> Any:
     node = _follow(node, root)
+    if isinstance(value, dict) and "properties" in _follow(node.get("items", {}), root):
+        value = [value]  # one section where a list of them belongs
     if isinstance(value, dict):
         known: dict[str, dict] = node.get("properties", {})
         extra = node.get("additionalProperties", True)
@@ -171,6 +173,15 @@ def check_names(config: dict, source: str = "config") -> None:
                     remedy="use letters, digits, dot, dash and underscore, starting with a letter or digit",
                 )
     for name, cohort in config["cohorts"].items():
+        encoders = [source["encoder"] for source in cohort["features"]]
+        for encoder in encoders:
+            if not NAME.match(encoder) or encoders.count(encoder) > 1:
+                problem = "comes twice" if NAME.match(encoder) else "is not a usable name"
+                raise InputError(
+                    f"`cohorts.{name}.features`: encoder `{encoder}` {problem}",
+                    file=source,
+                    remedy="give each source a name of its own, of letters, digits, dot, dash and underscore",
+                )
         kinds = [k for k in ("simulate", "joint") if cohort[k]]
         given = [k for k in ("samples", "expression", "clinical") if cohort[k]]
         if len(kinds) > 1 or (kinds and given):
