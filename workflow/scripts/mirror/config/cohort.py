@@ -63,7 +63,7 @@ class CohortSettings(Settings):
     clinical: ClinicalSource | None = Field(None, description="Clinical table.")
     features: list[FeatureSource] = Field(
         default_factory=list,
-        description="Features that others made, one source or a list: [{format: trident, path: /data, width: 1024, encoder: uni}].",
+        description="Features that others made, one source or a list: {format: trident, path: /data, width: 1024}.",
     )
     simulate: SimulateSettings | None = Field(None, description="Draw a simulated cohort in place of reading files.")
     joint: list[str] = Field(default_factory=list, description="Cohorts to pool (pan-cancer), in place of files.")
