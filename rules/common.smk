@@ -9,6 +9,7 @@ SCRIPTS = BASE / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from mirror.config.baselines import find_baselines
+from mirror.config.checks import start_files
 from mirror.config.codehash import code_hash
 from mirror.config.dag import Plan
 from mirror.io.errors import InputError

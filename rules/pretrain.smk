@@ -8,6 +8,7 @@ rule pretrain_mirror:
         rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
         transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
+        start=lambda w: start_files(PLAN.variants[w.variant]),
     output:
         checkpoint=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
         log_tsv=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.log.tsv",

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.config import generate
+from mirror.config.checks import check_starts, start_files
+from mirror.config.pretrain import PretrainSettings
 from mirror.config.resolve import check_names, load_schema, load_yaml, merge, resolve, resolve_variants
 from mirror.config.root import Config
 from mirror.io.errors import InputError
@@ -91,13 +93,61 @@ def test_yaml_that_builds_objects_is_refused(tmp_path):
 
 
 def test_variant_takes_preset_then_own_changes(schema):
-    config = resolve(small(pretrain={"model": {"embed_dim": 64}}), schema)
+    config = resolve(small(pretrain={"model": {"embed_dim": 96}}), schema)
     config["variants"] = {"x": {"preset": "p", "train": {"epochs": 3}}}
     got = resolve_variants(config, {"p": {"title": "P", "retention": {"slide_weight": 0.0}}}, schema)["x"]
-    assert (got["model"]["embed_dim"], got["retention"]["slide_weight"], got["train"]["epochs"]) == (64, 0.0, 3)
+    assert (got["model"]["embed_dim"], got["retention"]["slide_weight"], got["train"]["epochs"]) == (96, 0.0, 3)
     config["variants"] = {"mirorr": {}}
     with pytest.raises(InputError, match="did you mean `mirror`"):
         resolve_variants(config, {"mirror": {}, "align": {}}, schema)
+
+
+@pytest.mark.fault(
+    stage="config",
+    fault="settings of a variant that cannot stand together: heads that do not divide, no epochs and no start",
+    sees="the variant, the key, and values that would do",
+    survives="nothing runs",
+)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": {"embed_dim": 32, "rna_heads": 5}}, r"variant `mirror`: `model.rna_heads`: 5 heads.*1, 2, 4, 8"),
+        ({"model": {"embed_dim": 36, "slide_heads": 8}}, "slide_heads`: 8 heads do not divide embed_dim 36"),
+        ({"train": {"epochs": 0}}, "0 epochs leave the model untrained.*init_from"),
+        ({"train": {"init_genes": "g.txt"}}, "init_genes.*none is given"),
+    ],
+)
+def test_contradictions_are_named_before_anything_runs(schema, changes, says):
+    config = resolve(small(variants={"mirror": changes}), schema)
+    with pytest.raises(InputError, match=says):
+        resolve_variants(config, {"mirror": {}}, schema)
+    with pytest.raises(ValueError, match=says.rsplit("`: ", 1)[-1]):
+        PretrainSettings.model_validate(changes)
+
+
+def start(**train):
+    return {"m": {"train": {"init_from": None, "init_genes": None, "init_patients": None, **train}}}
+
+
+@pytest.mark.fault(
+    stage="config",
+    fault="pre-training that starts from a missing checkpoint, or from one that nobody vouches for",
+    sees="the variant, the file, and the keys that would vouch for it",
+    survives="nothing runs",
+)
+def test_weights_to_start_from_are_vouched_for(tmp_path):
+    theirs, ours, people = (tmp_path / name for name in ("m.pth.tar", "m.safetensors", "patients.txt"))
+    with pytest.raises(InputError, match=r"m\.pth\.tar.*`train.init_from`: this file does not exist"):
+        check_starts(start(init_from=str(theirs)), {})
+    for file in (theirs, ours, people):
+        file.touch()
+    with pytest.raises(InputError, match=r"keeps no record of the patients.*init_patients.*audit\.allow\.pretraining"):
+        check_starts(start(init_from=str(theirs)), {})
+    check_starts(start(init_from=str(ours)), {})
+    check_starts(start(init_from=str(theirs)), {"pretraining": "trained on another country's slides"})
+    vouched = start(init_from=str(theirs), init_patients=str(people))
+    check_starts(vouched, {})
+    assert start_files(vouched["m"]) == [str(theirs), str(people)]
 
 
 trees = st.recursive(

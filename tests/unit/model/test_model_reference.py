@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
+import random
 from fractions import Fraction
 
 import pytest
@@ -19,20 +21,19 @@ SIZES = {"embed_dim": 24, "tokens": 10, "prototypes": 7, "style_dim": 4, "style_
 
 def small(**parts):
     torch.manual_seed(3)
-    settings = PretrainSettings.model_validate({"model": SIZES, **parts})
+    settings = PretrainSettings.model_validate({"model": SIZES} | parts)
     return build_model(settings, n_genes=9, feature_width=5)
 
 
 def test_names_and_shapes_are_the_references(root):
-    """A published-size model has the parameters of the reference's list, 54 million numbers."""
-    from safetensors import safe_open
-
+    """A published-size model has the parameters of the reference's list: names and shapes, 54 million numbers."""
+    lines = (root / "tests/data/reference_parameters.tsv").read_text().splitlines()[1:]
+    listed = {name: tuple(int(n) for n in shape.split("x") if n) for name, shape in (x.split("\t") for x in lines)}
     with torch.device("meta"):
-        names = set(key_map(build_model(PretrainSettings(), 10234, 768)))
-    with safe_open(root / "tests/data/mirror_small.safetensors", "pt") as handle:
-        golden = {key.removeprefix("param.") for key in handle.keys() if key.startswith("param.")}  # noqa: SIM118
-    assert names == golden
-    assert len(names) == 106
+        model = build_model(PretrainSettings(), 10234, 768)
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert {theirs: shapes[ours] for theirs, ours in key_map(model).items()} == listed
+    assert len(listed) == 106 and sum(p.numel() for p in model.parameters()) == 54_030_618
 
 
 def test_key_map_is_its_own_inverse():
@@ -120,8 +121,86 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         load_reference(tmp_path / "short.pth.tar")
 
 
-def test_a_model_without_reference_form_is_not_exported(tmp_path):
-    model = small(retention={"decode_from": "embedding", "target": "input"})
-    with pytest.raises(InputError, match="reference"):
-        export_reference(model, tmp_path / "f.pth.tar")
+def test_any_missing_parameter_is_named(tmp_path):
+    export_reference(small(), tmp_path / "e.pth.tar")
+    state = torch.load(tmp_path / "e.pth.tar", weights_only=True)["state_dict"]
+    for name in state:
+        torch.save({"state_dict": {k: v for k, v in state.items() if k != name}}, tmp_path / "short.pth.tar")
+        with pytest.raises(InputError, match=r"parameter|shape"):
+            load_reference(tmp_path / "short.pth.tar")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {1: torch.zeros(2)}, [1], {"state_dict": None}, {"state_dict": {1: torch.zeros(2)}}, torch.zeros(3)],
+    ids=["nothing", "numbers as names", "list", "none", "numbers inside", "tensor"],
+)
+def test_no_state_dict_is_said(tmp_path, content):
+    torch.save(content, tmp_path / "x.pth.tar")
+    with pytest.raises(InputError, match=r"x\.pth\.tar"):
+        load_reference(tmp_path / "x.pth.tar")
+
+
+@pytest.mark.fault(
+    stage="security",
+    fault="a damaged checkpoint of the published code: empty, cut short, random bytes",
+    sees="its name and that it is no readable checkpoint",
+    survives="nothing is trained",
+)
+@pytest.mark.parametrize("damage", ["empty", "dot", "cut", "random", "old pickle"])
+def test_damage_is_one_error(tmp_path, damage):
+    export_reference(small(), tmp_path / "e.pth.tar")
+    whole = (tmp_path / "e.pth.tar").read_bytes()
+    noise = bytes(random.Random(1).randbytes(500))
+    cases = {"empty": b"", "dot": b".", "cut": whole[:5000], "random": noise, "old pickle": pickle.dumps({"a": 1}, 4)}
+    (tmp_path / "d.pth.tar").write_bytes(cases[damage])
+    with pytest.raises(InputError, match=r"d\.pth\.tar: \w+"):
+        load_reference(tmp_path / "d.pth.tar")
+
+
+def test_numbers_that_are_not_finite_and_odd_shapes_are_named(tmp_path):
+    export_reference(small(), tmp_path / "e.pth.tar")
+    state = torch.load(tmp_path / "e.pth.tar", weights_only=True)["state_dict"]
+    torch.save({"state_dict": {**state, "style_mu.bias": state["style_mu.bias"] * torch.nan}}, tmp_path / "n.pth.tar")
+    with pytest.raises(InputError, match=r"style\.mu\.bias\): a parameter is not finite"):
+        load_reference(tmp_path / "n.pth.tar")
+    for odd in (torch.zeros(3), torch.zeros(3, 3), torch.zeros(())):
+        torch.save({"state_dict": {**state, "wsi_encoder._fc1.0.weight": odd}}, tmp_path / "o.pth.tar")
+        with pytest.raises(InputError, match="shape"):
+            load_reference(tmp_path / "o.pth.tar")
+
+
+def test_heads_are_read_from_the_stored_arguments(tmp_path):
+    """No shape shows them; without them a model of other heads would load and compute something else."""
+    export_reference(small(), tmp_path / "a.pth.tar")
+    content = torch.load(tmp_path / "a.pth.tar", weights_only=True)
+    torch.save({**content, "args": argparse.Namespace(rna_num_heads=6, lr=1.0)}, tmp_path / "b.pth.tar")
+    assert load_reference(tmp_path / "a.pth.tar").settings.model.rna_heads == 12
+    assert load_reference(tmp_path / "b.pth.tar").settings.model.rna_heads == 6
+
+
+def test_genes_are_stored_beside_the_parameters(tmp_path):
+    genes = [f"G{i}" for i in range(9)]
+    export_reference(small(), tmp_path / "a.pth.tar", genes=genes)
+    assert load_reference(tmp_path / "a.pth.tar").genes == tuple(genes)
+    export_reference(small(), tmp_path / "b.pth.tar")
+    assert load_reference(tmp_path / "b.pth.tar").genes is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"retention": {"decode_from": "embedding", "target": "input"}}, "decode_from: embedding, retention.target"),
+        ({"retention": {"target": "input"}}, "target: input"),
+        ({"model": {**SIZES, "rna_heads": 6}}, "rna_heads: 6"),
+        ({"model": {**SIZES, "slide_heads": 4}}, "slide_heads: 4"),
+        ({"model": {**SIZES, "landmarks": 5}}, "landmarks: 5"),
+        ({"model": {**SIZES, "attention": "exact"}}, "attention: exact"),
+        ({"alignment": {"normalize": "clip"}}, "normalize: clip"),
+    ],
+)
+def test_a_model_without_reference_form_is_not_exported(tmp_path, parts, says):
+    """With these settings the reference's code would compute other embeddings from the same parameters."""
+    with pytest.raises(InputError, match=says):
+        export_reference(small(**parts), tmp_path / "f.pth.tar")
     assert not (tmp_path / "f.pth.tar").exists()

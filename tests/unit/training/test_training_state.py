@@ -91,7 +91,7 @@ def test_a_state_of_another_configuration_is_never_used(tmp_path: Path, monkeypa
     assert store.load() is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "zeros", "text", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "zeros", "text", "empty", "dot"])
 def test_a_broken_state_is_reported_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -101,7 +101,8 @@ def test_a_broken_state_is_reported_and_left_out(
     path = next((tmp_path / "cut" / "state").glob("*/state.pt"))
     content = path.read_bytes()
     half = content[: len(content) // 2]
-    path.write_bytes({"cut": half, "zeros": bytes(len(content)), "text": b"hello", "empty": b""}[damage])
+    zeros = bytes(len(content))
+    path.write_bytes({"cut": half, "zeros": zeros, "text": b"hello", "empty": b"", "dot": b"."}[damage])
     resumed = run(tmp_path / "cut", chosen)
     assert "cannot be used and training starts anew" in caplog.text and str(path) in caplog.text
     assert same(whole, resumed)

@@ -147,8 +147,10 @@ def _checkpoint(path: Path) -> list[Fitted]:
     except (OSError, SafetensorError) as error:
         raise InputError(f"not a checkpoint ({error})", file=path, remedy="delete it and run again") from error
     note = _json(text, path)
-    records = [Fitted("pretraining", repeat, fold, _names(note.get("patients")), str(path))]
-    return records + _selected(note, repeat, fold, str(path))
+    # Weights that training started from may have seen anybody.
+    unknown = not (note.get("started_from") or {}).get("patients_known", True)
+    saw = None if unknown else _names(note.get("patients"))
+    return [Fitted("pretraining", repeat, fold, saw, str(path)), *_selected(note, repeat, fold, str(path))]
 
 
 def _embeddings(path: Path) -> list[Fitted]:

@@ -20,6 +20,7 @@ from ..io.errors import InputError
 from ..io.names import safe_name
 from ..simulation.names import slide_names
 from .baselines import check_baselines, find_baselines
+from .checks import check_starts
 from .resolve import check_names, load_schema, load_yaml, resolve, resolve_variants
 from .transfers import find_transfers
 
@@ -134,6 +135,7 @@ class Plan:
         check_names(self.config)
         self.presets = presets
         self.variants = resolve_variants(self.config, presets, schema)
+        check_starts(self.variants, self.config["audit"]["allow"])
         self.cohorts = list(self.config["cohorts"])
         self.results = self.config["results"]
         self.baselines = list(dict.fromkeys(self.config["evaluation"]["baselines"]))

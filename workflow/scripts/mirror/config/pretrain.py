@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Settings
+from .checks import contradiction
 
 
 class ModelSettings(Settings):
@@ -88,7 +89,11 @@ class StyleSettings(Settings):
 class TrainSettings(Settings):
     """Optimisation."""
 
-    epochs: int = Field(100, ge=1, description="Epochs; fixed, never chosen on the test fold.")
+    epochs: int = Field(
+        100,
+        ge=0,
+        description="Epochs; fixed, never chosen on the test fold. 0 takes the weights of init_from as they are.",
+    )
     batch_size: int = Field(16, ge=2, description="Pairs a step.")
     accumulate: int = Field(1, ge=1, description="Steps whose gradients are added up before an update.")
     lr: float = Field(2e-5, gt=0, description="Adam's learning rate.")
@@ -120,6 +125,20 @@ class TrainSettings(Settings):
         0.1, ge=0, lt=0.5, description="Share of the training patients watched, never trained on; 0 watches none."
     )
     save_minutes: float = Field(5.0, gt=0, description="Minutes between saved training states.")
+    init_from: str | None = Field(
+        None,
+        description="Checkpoint to start from: one of this workflow (.safetensors) or of the reference "
+        "implementation (.pth.tar). Parts of retention that it has not, or in another size, start anew.",
+    )
+    init_genes: str | None = Field(
+        None,
+        description="Its genes, one a line, in the order of its input; the reference's checkpoints do not name them.",
+    )
+    init_patients: str | None = Field(
+        None,
+        description="Patients it was trained on, one a line, for the leak audit; an empty file where none of the "
+        "cohort's was. The reference's checkpoints keep no record.",
+    )
 
 
 class PretrainSettings(Settings):
@@ -131,3 +150,10 @@ class PretrainSettings(Settings):
     retention: RetentionSettings = Field(RetentionSettings(), description="Retention.")
     style: StyleSettings = Field(StyleSettings(), description="Style clustering.")
     train: TrainSettings = Field(TrainSettings(), description="Optimisation.")
+
+    @model_validator(mode="after")
+    def _stands_together(self) -> PretrainSettings:
+        found = contradiction(self.model_dump())
+        if found:
+            raise ValueError("{}: {} ({})".format(*found))
+        return self

@@ -16,6 +16,7 @@ import jsonschema
 import yaml
 
 from ..io.errors import InputError
+from .checks import contradiction
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
@@ -159,6 +160,10 @@ def resolve_variants(config: dict, presets: dict[str, dict], schema: dict, sourc
             raise InputError(f"variant `{name}`: {error.problem}", file=source, remedy=error.remedy) from None
         merged = merge(merge(config["pretrain"], preset), changes)
         out[name] = resolve(merged, node, f"{source}: variants.{name}")
+        found = contradiction(out[name])
+        if found:
+            key, problem, remedy = found
+            raise InputError(f"variant `{name}`: `{key}`: {problem}", file=source, remedy=remedy)
     return out
 
 

@@ -149,7 +149,7 @@ def evaluate_finetuned(
         train = known.loc[[p for p in fold.train if p in known.index]]
         test = known.loc[[p for p in fold.test if p in known.index]]
         checkpoint = load_checkpoint(checkpoints[fold.name])
-        seen[fold.name] = {"train": list(train.index), "encoder": {"patients": checkpoint.patients}}
+        seen[fold.name] = {"train": list(train.index), "encoder": {"patients": checkpoint.seen}}
         sources.append({"file": str(checkpoint.path), "sha256": file_digest(checkpoint.path)})
         data = load(fold)
         device = choose_device(checkpoint.settings.train.device)

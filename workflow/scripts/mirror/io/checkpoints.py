@@ -61,6 +61,8 @@ class Checkpoint:
         The variant's name.
     code_version : str
         Version of the code that trained it.
+    started_from : dict or None
+        ``path``, ``sha256`` and ``patients_known`` of the weights that training started from.
     """
 
     path: Path
@@ -74,6 +76,12 @@ class Checkpoint:
     seed: int
     variant: str
     code_version: str
+    started_from: dict[str, Any] | None = None
+
+    @property
+    def seen(self) -> list[str] | None:
+        """Every patient that had a part in the weights; None where they came from weights that keep no record."""
+        return None if self.started_from and not self.started_from["patients_known"] else self.patients
 
 
 def save_checkpoint(
@@ -89,6 +97,7 @@ def save_checkpoint(
     seed: int,
     variant: str,
     code_version: str,
+    started_from: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint atomically; the same content gives the same bytes.
 
@@ -98,7 +107,7 @@ def save_checkpoint(
         The ``.safetensors`` file.
     weights : mapping of str to Tensor
         A ``state_dict``; stored contiguous, on the CPU, in its own dtype.
-    settings, n_genes, feature_width, genes, patients, watched, seed, variant, code_version
+    settings, n_genes, feature_width, genes, patients, watched, seed, variant, code_version, started_from
         See `Checkpoint`.
     """
     header = {
@@ -113,6 +122,8 @@ def save_checkpoint(
         "variant": variant,
         "code_version": code_version,
     }
+    if started_from is not None:
+        header["started_from"] = dict(started_from)
     # Cloned, since safetensors refuses two names for one memory.
     flat = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in weights.items()}
     with atomic_path(path) as part:
@@ -208,7 +219,7 @@ def load_checkpoint(
             weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"the checkpoint cannot be read ({error})", file=path, remedy=again) from error
-    return Checkpoint(path, weights, stored, **rest)
+    return Checkpoint(path, weights, stored, **rest, started_from=header.get("started_from"))
 
 
 # How a model is run, as opposed to what it becomes.

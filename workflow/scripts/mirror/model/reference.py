@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,22 @@ INSIDE_RNA = {
 }
 
 
+# Sizes that no shape shows, under the names that training scripts and golden files give them.
+STATED = {
+    "rna_heads": ("rna_num_heads", "rna_heads", "rna_encoder_num_heads", "num_heads"),
+    "landmarks": ("num_landmarks", "landmarks", "wsi_num_landmarks"),
+    "slide_heads": ("wsi_num_heads", "wsi_heads", "slide_heads"),
+}
+# What the reference computes with its parameters, whatever their sizes.
+COMPUTES = (
+    ("model", "attention", "nystrom"),
+    ("model", "slide_heads", 8),
+    ("model", "rna_heads", 12),
+    ("alignment", "normalize", "before"),
+    ("retention", "decode_from", "tokens"),
+)
+
+
 @dataclass(frozen=True)
 class ReferenceCheckpoint:
     """A reference checkpoint in our terms.
@@ -101,6 +118,8 @@ class ReferenceCheckpoint:
     n_genes, feature_width : int
     arguments : dict
         What its training script was started with, if stored.
+    genes : tuple of str or None
+        Genes in the order of its input, if stored (`export_reference` can).
     """
 
     state: dict[str, Tensor]
@@ -108,6 +127,7 @@ class ReferenceCheckpoint:
     n_genes: int
     feature_width: int
     arguments: dict[str, Any]
+    genes: tuple[str, ...] | None = None
 
     def build(self) -> Mirror:
         """The model with these weights."""
@@ -172,115 +192,178 @@ def convert(state: dict[str, Tensor], source: str | Path | None = None) -> dict[
     return ours
 
 
-def infer_settings(state: dict[str, Tensor], rna_heads: int = 12, batch_pinv: bool = True) -> PretrainSettings:
+def stated_sizes(arguments: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes among stored arguments that no shape shows (`STATED`), under our names."""
+    found = {}
+    for ours, names in STATED.items():
+        value = next((arguments[name] for name in names if arguments.get(name) is not None), None)
+        if isinstance(value, int) and value > 0:
+            found[ours] = value
+    return found
+
+
+def infer_settings(
+    state: dict[str, Tensor], pinv_scaling: str = "batch", stated: Mapping[str, int] | None = None
+) -> PretrainSettings:
     """Settings whose model has the shapes of ``state`` (our names).
 
     Parameters
     ----------
     state : dict
-    rna_heads : int
-        The one size that no shape shows.
-    batch_pinv : bool
-        The reference's pseudo-inverse scaling, or ours.
+    pinv_scaling : {"batch", "matrix"}
+        Of the pseudo-inverse; the reference scales over the batch.
+    stated : mapping, optional
+        Sizes that no shape shows, see `stated_sizes`.
+
+    Raises
+    ------
+    KeyError, ValueError
+        A parameter that sizes are read from is missing or of another rank.
     """
     dim, _ = state["slide_encoder.embed.weight"].shape
 
     def depth(prefix: str) -> int:
         return len({name.split(".")[2] for name in state if name.startswith(prefix)})
 
+    sizes: dict[str, Any] = {
+        "embed_dim": dim,
+        "slide_heads": len(state["slide_encoder.block1.attention.residual.weight"]),
+        "pinv_scaling": pinv_scaling,
+        "rna_depth": depth("rna_encoder.blocks."),
+        "rna_mlp_ratio": (len(state["rna_encoder.blocks.0.fc1.weight"]) + 1e-3) / dim,
+        "style_dim": len(state["style.mu.weight"]),
+        "style_hidden": (len(state["style.fc1.weight"]), len(state["style.fc2.weight"])),
+        "prototypes": len(state["style.prototypes.weight"]),
+        "tokens": state["slide_retention.position"].shape[1] - 1,
+    }
     return PretrainSettings(
-        model=ModelSettings(
-            embed_dim=dim,
-            slide_heads=len(state["slide_encoder.block1.attention.residual.weight"]),
-            pinv_scaling="batch" if batch_pinv else "matrix",
-            rna_depth=depth("rna_encoder.blocks."),
-            rna_heads=rna_heads,
-            rna_mlp_ratio=(len(state["rna_encoder.blocks.0.fc1.weight"]) + 1e-3) / dim,
-            style_dim=len(state["style.mu.weight"]),
-            style_hidden=(len(state["style.fc1.weight"]), len(state["style.fc2.weight"])),
-            prototypes=len(state["style.prototypes.weight"]),
-            tokens=state["slide_retention.position"].shape[1] - 1,
-        ),
+        model=ModelSettings(**{**sizes, **(stated or {})}),
         retention=RetentionSettings(
             slide_depth=depth("slide_retention.blocks."), rna_depth=depth("rna_retention.blocks.")
         ),
     )
 
 
-def load_parameters(model: Mirror, state: dict[str, Tensor], source: str | Path | None = None) -> None:
-    """Copy parameters under our names into ``model``; every parameter must be there and fit."""
+def check_parameters(model: Mirror, state: dict[str, Tensor], source: str | Path | None = None) -> None:
+    """Raise InputError unless ``state`` has every parameter of ``model``, of its shape, finite, and no other."""
     shapes = {name: p.shape for name, p in model.named_parameters()}
     for name, shape in shapes.items():
         if name not in state:
             raise InputError("a parameter is missing", file=source, row=name)
         if state[name].numel() != shape.numel() or (shape and state[name].shape != shape):
             raise InputError(f"shape {tuple(state[name].shape)} where {tuple(shape)} is needed", file=source, row=name)
+        if not bool(torch.isfinite(state[name]).all()):
+            raise InputError("a parameter is not finite", file=source, row=name)
     extra = sorted(set(state) - set(shapes))
     if extra:
         raise InputError("a parameter that the model does not have", file=source, row=extra[0])
+
+
+def load_parameters(model: Mirror, state: dict[str, Tensor], source: str | Path | None = None) -> None:
+    """Copy parameters under our names into ``model``; every parameter must be there and fit."""
+    check_parameters(model, state, source)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(state[name].reshape(parameter.shape))
 
 
-def load_reference(path: str | Path, rna_heads: int = 12, batch_pinv: bool = False) -> ReferenceCheckpoint:
+def load_reference(path: str | Path) -> ReferenceCheckpoint:
     """Read a ``.pth.tar`` of the reference's pre-training.
 
-    Only tensors, plain containers and ``argparse.Namespace`` are unpickled.
+    Only tensors, plain containers and ``argparse.Namespace`` are unpickled. The pseudo-inverse is
+    scaled a matrix at a time, as the reference does where one slide is encoded at a time.
 
     Parameters
     ----------
     path : path-like
-    rna_heads, batch_pinv : see `infer_settings`
 
     Raises
     ------
     InputError
         A file that holds anything else, is no checkpoint, or has other parameters.
     """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            "the checkpoint holds objects that are not loaded for safety, or is damaged: "
-            + str(error).strip().splitlines()[0],
-            file=path,
-            remedy="save its state_dict alone",
-        ) from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise InputError(f"no readable checkpoint: {str(error).splitlines()[0]}", file=path) from None
+    content = _unpickle(path)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    tensors = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not state or not tensors:
         raise InputError("no state_dict in the checkpoint", file=path)
     ours = convert(state, path)
-    missing = {"slide_encoder.embed.weight", "rna_encoder.fc1.weight", "style.mu.weight"} - set(ours)
-    if missing:
-        raise InputError("a parameter is missing", file=path, row=min(missing))
     arguments = next((vars(v) for v in content.values() if isinstance(v, argparse.Namespace)), {})
-    settings = infer_settings(ours, rna_heads, batch_pinv)
-    checkpoint = ReferenceCheckpoint(
-        ours, settings, ours["rna_encoder.fc1.weight"].shape[1], ours["slide_encoder.embed.weight"].shape[1], arguments
-    )
-    checkpoint.build()  # says now what does not fit
+    genes = content.get("genes")
+    try:
+        settings = infer_settings(ours, "matrix", stated_sizes(arguments))
+        n_genes, width = ours["rna_encoder.fc1.weight"].shape[1], ours["slide_encoder.embed.weight"].shape[1]
+    except KeyError as error:
+        raise InputError("a parameter is missing", file=path, row=str(error.args[0])) from None
+    except (ValueError, IndexError, TypeError) as error:
+        raise InputError(
+            f"its parameters have shapes that no model has ({_first_line(error)})",
+            file=path,
+            remedy="give a checkpoint of the reference's pre-training",
+        ) from None
+    named = tuple(genes) if isinstance(genes, list) and all(isinstance(gene, str) for gene in genes) else None
+    checkpoint = ReferenceCheckpoint(ours, settings, n_genes, width, arguments, named)
+    with torch.device("meta"):
+        needed = build_model(settings, n_genes, width)
+    check_parameters(needed, ours, path)  # says now what does not fit
     return checkpoint
 
 
-def export_reference(model: Mirror, path: str | Path, epoch: int = 0) -> None:
+def _unpickle(path: str | Path) -> Any:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"the checkpoint holds objects that are not loaded for safety, or is damaged: {_first_line(error)}",
+            file=path,
+            remedy="save its state_dict alone",
+        ) from None
+    # Damage may also show as an error of the unpickler's own bookkeeping.
+    except (RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"no readable checkpoint: {_first_line(error)}", file=path, remedy="fetch or copy it again"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def export_reference(model: Mirror, path: str | Path, epoch: int = 0, genes: Sequence[str] | None = None) -> None:
     """Write the model in the reference's form (``.pth.tar`` with ``state_dict``), atomically.
+
+    Parameters
+    ----------
+    model : Mirror
+    path : path-like
+    epoch : int
+        Stored beside the parameters, as the reference does.
+    genes : sequence of str, optional
+        Names of its genes in order, stored too; the reference does not read them, we do.
 
     Raises
     ------
     InputError
-        A model with parts that the reference does not have.
+        A model with which the reference would compute something else, or for which it has no parameters.
     """
-    retention = model.settings.retention
-    if retention.decode_from != "tokens" or retention.target == "input":
+    settings = model.settings
+    differs = [
+        f"{g}.{k}: {getattr(getattr(settings, g), k)}" for g, k, v in COMPUTES if getattr(getattr(settings, g), k) != v
+    ]
+    if settings.retention.target == "input":
+        differs.append("retention.target: input")
+    if settings.model.landmarks not in (0, settings.model.embed_dim // 2):
+        differs.append(f"model.landmarks: {settings.model.landmarks}")
+    if settings.method != "mirror":
+        differs.append(f"method: {settings.method}")
+    if differs:
         raise InputError(
-            "the reference's form has no retention from the embedding or to the input",
-            remedy="export a model whose retention decodes from tokens to the encoder's output",
+            f"the reference's form cannot hold this model ({', '.join(differs)}): its code would compute otherwise",
+            remedy="export a variant that keeps the published attention, heads, normalisation and retention",
         )
     parameters = dict(model.named_parameters())
     state = {theirs: parameters[ours].detach().cpu().clone() for theirs, ours in key_map(model).items()}
+    content = {"epoch": epoch, "state_dict": state, **({"genes": list(genes)} if genes else {})}
     with atomic_path(path) as part:
-        torch.save({"epoch": epoch, "state_dict": state}, part)
+        torch.save(content, part)

@@ -160,7 +160,7 @@ def encode(
         "variant": checkpoint.variant,
         "seed": checkpoint.seed,
         "code_version": checkpoint.code_version,
-        "patients_seen": checkpoint.patients,
+        "patients_seen": checkpoint.seen,
         "patients_watched": checkpoint.watched,
         "max_tokens": limit,
         "token_order": used.train.token_order,

@@ -28,6 +28,7 @@ from .loader import BagLoader
 from .monitor import Clock, CollapseAlarm, Means, TrainingLog
 from .plan import EpochPlan, Visit
 from .seeds import torch_seed
+from .start import check_apart, read_start, start_from
 from .state import StateStore, state_key
 from .step import Average, Batch, TrainStep, choose_device, choose_precision, learning_rate, make_optimizer, steady
 from .watch import Watcher
@@ -80,7 +81,8 @@ def pretrain(
     ------
     InputError
         When there are fewer than two training pairs, or the loss is not finite (with the step and
-        the slide), or the GPU's memory does not suffice.
+        the slide), or the GPU's memory does not suffice, or the weights to start from do not fit or
+        were trained on test patients.
     """
     group = group or Group()
     device = device or choose_device(settings.train.device)
@@ -139,6 +141,9 @@ class _Run:
         self.precision = choose_precision(train.precision, device)
         self.watcher = Watcher(data, data.pairs(self.watched), settings, seed, device, self.precision)
 
+        self.start = read_start(train)
+        if self.start is not None:
+            check_apart(self.start, data.members("test"))
         key = state_key(
             {
                 "config": defining_config(settings),
@@ -148,6 +153,7 @@ class _Run:
                 "world": group.world,
                 "code": mirror.__version__,
                 "variant": variant,
+                **({"start": self.start.sha256} if self.start else {}),
             }
         )
         self.store = StateStore(state_dir, out.stem, key, train.save_minutes)
@@ -178,6 +184,8 @@ class _Run:
             drawn = (self.bags.bag(slide, tokens, self.seed, "statistics") for slide in slides)
             patch, summary = bag_statistics(drawn, self.settings.retention.slide_summary)
             model.set_input_statistics(*patch, *(summary or (None, None)))
+        if fresh and self.start is not None:
+            start_from(model, self.start, self.data.genes)
         return model.to(self.device)
 
     # The loop
@@ -204,6 +212,8 @@ class _Run:
                 self._epoch(loader, clock)
         finally:
             clock.close()
+        if not train.epochs and self.group.first and len(self.watcher):  # weights taken as they are
+            self.log.add([{"epoch": 0, "split": "watched", "n": len(self.watcher), **self.watcher.look(self.model)}])
 
     def _epoch(self, loader: BagLoader, clock: Clock) -> None:
         start = time.monotonic()
@@ -336,7 +346,10 @@ class _Run:
     def finish(self, log_tsv: Path) -> None:
         """Write the checkpoint and the log; the training state is then of no use."""
         model = self.average.model if self.average else self.model
-        seen = sorted(set(self.pairs.patients) | set(self._extra_patients()))
+        started = (self.start and self.start.patients) or ()
+        # Without an epoch nobody of this cohort has a part in the weights.
+        mine = {*self.pairs.patients, *self._extra_patients()} if self.settings.train.epochs else set()
+        seen = sorted(mine | set(started))
         save_checkpoint(
             self.out,
             model.state_dict(),
@@ -349,6 +362,7 @@ class _Run:
             seed=self.seed,
             variant=self.variant,
             code_version=mirror.__version__,
+            started_from=self.start.record() if self.start else None,
         )
         self.log.write(log_tsv)
         self.store.clear()

@@ -25,6 +25,10 @@ log = logging.getLogger("mirror.training")
 VERSION = 1
 # Share of the run's time that saving at the ends of epochs may take.
 SAVING_SHARE = 0.05
+# What a damaged pickle may raise before its damage is seen.
+UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+)  # fmt: skip
 
 
 def state_key(parts: dict[str, Any]) -> str:
@@ -67,7 +71,7 @@ class StateStore:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             if state["key"] != self.key or state["version"] != VERSION:
                 raise ValueError("it belongs to another configuration")
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             log.warning("%s: the training state cannot be used and training starts anew (%s)", self.path, reason[:200])
             return None

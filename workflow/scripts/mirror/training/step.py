@@ -152,7 +152,9 @@ class TrainStep(nn.Module):
                 continue
             with self._autocast(rows.device):
                 alone = self.model(bags, rna)
-            extra = self._losses(alone, None)[name]
+            extra = self._losses(alone, None).get(name)
+            if extra is None:  # a retention that reads the other modality (TANGLE) has nothing to rebuild
+                continue
             joined = (n * losses[name] + len(rows) * extra) / (n + len(rows))
             losses["total"] = losses["total"] + weight * (joined - losses[name])
             losses[name] = joined

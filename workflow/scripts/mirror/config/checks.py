@@ -1,0 +1,78 @@
+"""What no JSON schema can say of one variant's settings. Standard library only: used while the DAG is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..io.errors import InputError
+
+START_KEYS = ("init_from", "init_genes", "init_patients")
+
+
+def contradiction(settings: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """The first settings of a variant that cannot stand together.
+
+    Parameters
+    ----------
+    settings : mapping
+        Complete pre-training settings, as `PretrainSettings` dumps them.
+
+    Returns
+    -------
+    tuple of str (key, problem, remedy), or None
+    """
+    model, train = settings["model"], settings["train"]
+    width = model["embed_dim"]
+    for key in ("slide_heads", "rna_heads"):
+        if width % model[key]:
+            whole = ", ".join(str(n) for n in range(1, 33) if width % n == 0)
+            return f"model.{key}", f"{model[key]} heads do not divide embed_dim {width}", f"take one of {whole}"
+    if train["epochs"] == 0 and not train["init_from"]:
+        return "train.epochs", "0 epochs leave the model untrained", "give train.init_from, or epochs"
+    for key in ("init_genes", "init_patients"):
+        if train[key] and not train["init_from"]:
+            return f"train.{key}", "it describes a checkpoint, and none is given", "give train.init_from"
+    return None
+
+
+def check_starts(variants: Mapping[str, Mapping[str, Any]], allowed: Mapping[str, str], source: str = "config") -> None:
+    """Refuse weights to start from that are missing, or that nobody vouches for.
+
+    Parameters
+    ----------
+    variants : mapping
+        Complete settings by name.
+    allowed : mapping
+        ``audit.allow``: checks that may fail, with reasons.
+
+    Raises
+    ------
+    InputError
+        Now, since the leak audit would say so only after training.
+    """
+    for name, settings in variants.items():
+        train = settings["train"]
+        for key in START_KEYS:
+            if train[key] and not Path(train[key]).is_file():
+                raise InputError(
+                    f"variant `{name}`: `train.{key}`: this file does not exist",
+                    file=train[key],
+                    remedy="mend the path; it counts from the folder in which the workflow is started",
+                )
+        start = train["init_from"]
+        vouched = train["init_patients"] or "pretraining" in allowed
+        if start and not start.endswith(".safetensors") and not vouched:
+            raise InputError(
+                f"variant `{name}`: {start} keeps no record of the patients it was trained on, so test patients may "
+                "be among them",
+                file=source,
+                remedy="list them in a file under train.init_patients (empty where none is of this cohort), or say "
+                "why it may be under audit.allow.pretraining",
+            )
+
+
+def start_files(settings: Mapping[str, Any]) -> list[str]:
+    """Files of the weights that a variant starts from."""
+    return [settings["train"][key] for key in START_KEYS if settings["train"][key]]
