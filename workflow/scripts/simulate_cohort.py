@@ -6,9 +6,9 @@ from mirror.config.cohort import SimulateSettings
 from mirror.simulation.write import write_cohort
 
 
-def main(folder: Path, settings: dict, threads: int) -> None:
+def main(folder: Path, settings: dict, threads: int, cohort: str) -> None:
     """Write the cohort into ``folder``."""
-    write_cohort(folder, SimulateSettings(**settings), threads)
+    write_cohort(folder, SimulateSettings(**settings), threads, cohort)
 
 
 if "snakemake" in globals():
@@ -19,6 +19,7 @@ if "snakemake" in globals():
             Path(snakemake.output.samples).parent,  # noqa: F821
             snakemake.params.settings,  # noqa: F821
             snakemake.threads,  # noqa: F821
+            snakemake.wildcards.cohort,  # noqa: F821
         ),
         snakemake.log[0],  # noqa: F821
     )

@@ -21,6 +21,8 @@ def test_names_are_unique_and_some_patients_have_two_slides():
     names, slides = patient_names(60), slide_names(60)
     assert len(set(names)) == 60
     assert len({s for s, _ in slides}) == len(slides) == 70
+    assert not set(patient_names(60, "A_b")) & set(names), "cohorts of one configuration share no patient"
+    assert patient_names(2, "A_b") == ["Ab-A1-0001", "Ab-B2-0002"]
 
 
 def test_the_same_seed_draws_the_same_world():

@@ -201,7 +201,7 @@ class Plan:
                 folder = self.simulated_folder(name)
                 slides = [
                     Slide(s, p, f"{folder}/slides/{s}.svs", None, None)
-                    for s, p in slide_names(cohort["simulate"]["patients"])
+                    for s, p in slide_names(cohort["simulate"]["patients"], name)
                 ]
             else:
                 slides = read_slide_table(cohort["samples"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .names import SITES, patient_names
+from .names import DEFAULT, SITES, patient_names
 
 GROUPS = ("shared", "slide", "rna")
 N_FACTORS = 4  # a group; as in the published measurement of what retention keeps
@@ -114,10 +114,10 @@ def draw_counts(
     return counts.astype(np.int64), genes, modules
 
 
-def draw_world(n_patients: int, n_genes: int, seed: int) -> World:
-    """Draw a whole cohort; the same seed gives the same cohort."""
+def draw_world(n_patients: int, n_genes: int, seed: int, cohort: str = DEFAULT) -> World:
+    """Draw a whole cohort; the same seed gives the same cohort, whose name is in its patients' names alone."""
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
-    names = patient_names(n_patients)
+    names = patient_names(n_patients, cohort)
     factors = draw_factors(n_patients, streams[0])
     outcomes = draw_outcomes(factors, streams[1])
     counts, genes, modules = draw_counts(factors, n_genes, streams[2])

@@ -12,7 +12,7 @@ import pandas as pd
 from ..config.cohort import SimulateSettings
 from ..io.atomic import write_text, write_tsv
 from ..io.progress import progress
-from .names import slide_names
+from .names import DEFAULT, slide_names
 from .render import render_region, write_slide
 from .world import draw_world
 
@@ -24,7 +24,7 @@ def _write_one(job: tuple[Path, dict[str, float], int, list[int]]) -> None:
     write_slide(path, render_region(factors, side, np.random.default_rng(entropy)))
 
 
-def write_cohort(folder: Path, settings: SimulateSettings, threads: int = 1) -> None:
+def write_cohort(folder: Path, settings: SimulateSettings, threads: int = 1, cohort: str = DEFAULT) -> None:
     """Write slides/, samples.tsv, counts.tsv.gz, clinical.tsv, modules.gmt and truth/ into ``folder``.
 
     Parameters
@@ -33,10 +33,12 @@ def write_cohort(folder: Path, settings: SimulateSettings, threads: int = 1) -> 
     settings : SimulateSettings
     threads : int
         Processes that render slides.
+    cohort : str
+        Its name, with which its patients' names begin.
     """
-    world = draw_world(settings.patients, settings.genes, settings.seed)
+    world = draw_world(settings.patients, settings.genes, settings.seed, cohort)
     factors = world.factors.set_index("patient_id")
-    slides = slide_names(settings.patients)
+    slides = slide_names(settings.patients, cohort)
     paths = {slide: folder / "slides" / f"{slide}.svs" for slide, _ in slides}
     jobs = [
         (paths[slide], factors.loc[patient].to_dict(), settings.slide_px, [settings.seed, i])
