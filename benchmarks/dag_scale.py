@@ -140,7 +140,7 @@ def finished(slides: int, repeats: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10000, 30000])
     parser.add_argument("--repeats", type=int, default=3, help="runs of each size, in turn; medians are told (3)")
     parser.add_argument("--finished", type=int, metavar="SLIDES", help="also time a rerun with nothing to do")

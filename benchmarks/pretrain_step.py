@@ -129,7 +129,7 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure each kind in its own process and print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--batch", type=int, help="default: 4 on a CPU, 16 on a GPU")
     parser.add_argument("--tokens", type=int, default=2048)

@@ -87,7 +87,7 @@ def published(model, bags, rna, label, train, test, epochs: int, seed: int) -> n
 
 def main() -> None:
     """Parse the command line, time both sides, print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=48)
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--width", type=int, default=128, help="width of a patch feature")

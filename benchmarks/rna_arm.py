@@ -263,7 +263,7 @@ def _trained(method: str) -> str:
 
 def main() -> None:
     """Parse the command line and run the cohorts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with rna/ and splits/")
     parser.add_argument("--cohorts", nargs="+", default=list(LABELS), choices=list(LABELS))
     parser.add_argument("--baselines", nargs="*", default=["rna_logistic", "rna_cox", "rna_rsf", "rna_mlp"])

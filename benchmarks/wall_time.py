@@ -142,7 +142,7 @@ def simulate(jobs: list[Job], gpus: int, cores: int) -> tuple[float, dict[str, f
 
 def main() -> None:
     """Simulate and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slides", type=int, default=10_000)
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--cores-per-gpu", type=int, default=16)
