@@ -143,6 +143,15 @@ def test_cls_alone_is_cls_of_the_whole(attention, n):
     torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("retention", [{}, {"decode_from": "embedding", "slide_summary": "tokens"}])
+def test_more_patches_than_places_are_refused_in_retention_and_encoded(retention):
+    model = make("mirror", {"retention": retention})
+    bags, rna = torch.randn(2, 3 * N, WIDTH), torch.randn(2, GENES)
+    with pytest.raises(ValueError, match=r"raise model\.tokens"):
+        model(bags, rna)
+    assert model.encode_slide(bags).shape == (2, 24)
+
+
 def test_an_empty_bag_is_refused():
     mask = torch.ones(2, N, dtype=torch.bool)
     mask[1] = False
@@ -314,5 +323,5 @@ def test_wrong_variants_are_named():
         variant_settings("mirror", {"retention": {"target": "nothing"}}, BASE, PRESETS)
     with pytest.raises(InputError, match="a -> b -> a"):
         preset_changes("a", {"a": {"preset": "b"}, "b": {"preset": "a"}})
-    with pytest.raises(InputError, match="slide_heads 7"):
-        build_model(PretrainSettings.model_validate({"model": {**SIZES, "slide_heads": 7}}), GENES, WIDTH)
+    with pytest.raises(ValueError, match="7 heads do not divide embed_dim 24"):
+        PretrainSettings.model_validate({"model": {**SIZES, "slide_heads": 7}})

@@ -311,6 +311,7 @@ class Mirror(nn.Module):
     ) -> Retained:
         """As published; ``seen`` are the bags that the encoder saw. ``whole`` rebuilds also what no loss reads."""
         settings, n = self.settings.retention, seen.shape[1]
+        self._check_places(n)
         valid = None if lengths is None else valid_rows(lengths, n)
         masked = mask_from_noise(uniform(draws.slide_mask, seen, seen.shape[:2]), settings.mask_ratio, valid)
         code, visible = self.slide_retention.code(embedding), kept(settings.mask_ratio, n)
@@ -330,6 +331,7 @@ class Mirror(nn.Module):
         settings, embedding = self.settings.retention, tokens[:, 0]
         code = self.slide_retention.code(embedding)
         if settings.slide_summary == "tokens":
+            self._check_places(bags.shape[1])
             noise = uniform(draws.slide_mask, bags, bags.shape[:2])
             masked = mask_from_noise(noise, settings.mask_ratio, mask)
             return Retained(self.slide_retention(embedding, bags.shape[1]), self.patch_statistics(bags), masked, code)
@@ -351,6 +353,11 @@ class Mirror(nn.Module):
         masked = mask_from_noise(uniform(draws.rna_mask, source, source.shape), ratio)
         # Masked are entries of the embedded vector; genes, where they are the target, all count.
         return Retained(self.rna_retention(source, masked), target, None if to_input else masked, code)
+
+    def _check_places(self, n: int) -> None:
+        """Retention of tokens has a learned vector a place; encoding has none, and takes bags of any size."""
+        if n > self.settings.model.tokens:
+            raise ValueError(f"retention has {self.settings.model.tokens} places, the bag {n} patches: raise model.tokens")
 
     def _target(self, x: Tensor) -> Tensor:
         return x if self.settings.retention.target == "encoder" else x.detach()

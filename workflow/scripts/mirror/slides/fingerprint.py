@@ -9,6 +9,7 @@ from pathlib import Path
 
 BLOCK = 1 << 16
 INNER = 8  # blocks between head and tail
+INNER_BLOCK = 1 << 13  # of each file that a mirax slide consists of
 
 
 def fingerprint(path: str | Path) -> str:
@@ -21,7 +22,8 @@ def fingerprint(path: str | Path) -> str:
     Parameters
     ----------
     path : path-like
-        The file. A folder (a mirax slide's companion files) is not followed.
+        The file. Of a mirax slide (.mrxs) the files in the folder beside it count too: names, sizes
+        and heads.
 
     Returns
     -------
@@ -43,9 +45,11 @@ def fingerprint(path: str | Path) -> str:
             digest.update(handle.read(BLOCK))
     companion = path.with_suffix("")
     if path.suffix.lower() == ".mrxs" and companion.is_dir():
-        # the .mrxs file itself is only a thumbnail; the pixels are in the folder beside it
-        for part in sorted(companion.glob("*.dat")):
+        # The .mrxs file itself is only a thumbnail; the pixels are in the folder beside it.
+        for part in sorted(p for p in companion.iterdir() if p.suffix.lower() in (".dat", ".ini")):
             digest.update(f"{part.name}:{part.stat().st_size}:".encode())
+            with open(part, "rb") as handle:
+                digest.update(handle.read(INNER_BLOCK))
     return digest.hexdigest()
 
 
