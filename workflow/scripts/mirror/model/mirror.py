@@ -357,7 +357,8 @@ class Mirror(nn.Module):
     def _check_places(self, n: int) -> None:
         """Retention of tokens has a learned vector a place; encoding has none, and takes bags of any size."""
         if n > self.settings.model.tokens:
-            raise ValueError(f"retention has {self.settings.model.tokens} places, the bag {n} patches: raise model.tokens")
+            places = self.settings.model.tokens
+            raise ValueError(f"retention has {places} places, the bag {n} patches: raise model.tokens")
 
     def _target(self, x: Tensor) -> Tensor:
         return x if self.settings.retention.target == "encoder" else x.detach()
