@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_world import GENES, WIDTH, arrays, in_memory, settings
 
-from mirror.io.checkpoints import differing_keys, file_digest, load_checkpoint, save_checkpoint
+from mirror.io.checkpoints import differing_keys, sha256_file, load_checkpoint, save_checkpoint
 from mirror.io.errors import InputError
 from mirror.training.data import PairedData
 from mirror.training.encode import encode, restore_model, write_embeddings
@@ -52,7 +52,7 @@ def test_every_slide_and_patient_gets_a_row(trained: Path) -> None:
     assert np.array_equal(full.X, np.concatenate([full.obsm["X_wsi"], full.obsm["X_rna"]], axis=1))
     assert np.array_equal(obs.loc[obs["has_wsi"], "n_tokens"], [len(bags[s]) for s in sorted(bags)])
     told = json.loads(result.uns["mirror"])
-    assert told["checkpoint_sha256"] == file_digest(trained) and told["seed"] == 42
+    assert told["checkpoint_sha256"] == sha256_file(trained) and told["seed"] == 42
     assert not set(told["patients_seen"]) & {p for p, s in sets.items() if s == "test"}
 
 

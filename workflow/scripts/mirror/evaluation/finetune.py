@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.evaluation import EvaluationSettings
-from ..io.checkpoints import file_digest, load_checkpoint
+from ..io.checkpoints import sha256_file, load_checkpoint
 from ..model.mirror import Mirror
 from ..training.data import PairedData
 from ..training.encode import restore_model
@@ -150,7 +150,7 @@ def evaluate_finetuned(
         test = known.loc[[p for p in fold.test if p in known.index]]
         checkpoint = load_checkpoint(checkpoints[fold.name])
         seen[fold.name] = {"train": list(train.index), "encoder": {"patients": checkpoint.seen}}
-        sources.append({"file": str(checkpoint.path), "sha256": file_digest(checkpoint.path)})
+        sources.append({"file": str(checkpoint.path), "sha256": sha256_file(checkpoint.path)})
         data = load(fold)
         device = choose_device(checkpoint.settings.train.device)
         for modality in settings.modalities:

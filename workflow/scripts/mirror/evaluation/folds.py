@@ -45,15 +45,6 @@ def read_patients(path: str | Path) -> pd.DataFrame:
     return table.set_index("patient_id", drop=False).rename_axis(None)
 
 
-def read_splits(path: str | Path) -> pd.DataFrame:
-    """Fold membership: patient_id, repeat, fold, set (train or test)."""
-    table = pd.read_csv(path, sep="\t", dtype={"patient_id": str, "repeat": int, "fold": int, "set": str})
-    strange = sorted(set(table["set"]) - {"train", "test"})
-    if strange:
-        raise InputError(f"unknown sets {strange}", file=path, remedy="use train and test")
-    return table
-
-
 @dataclass(frozen=True)
 class Fold:
     """One fold's patients, in the order of the splits table."""

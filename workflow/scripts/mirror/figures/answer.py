@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..config.dag import CEILING
 from .names import HEADS, MODALITIES, method_name, metric_name
 
-CEILING = "ceiling"
 FULL = ("linear", "supervised", "finetune")
 ALPHA = 0.05
 SIDE = ["method", "modality", "head"]

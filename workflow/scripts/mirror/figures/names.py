@@ -63,7 +63,6 @@ HEADS = {
     "coxnet": "elastic net",
     **dict.fromkeys(["logistic", "forest", "rsf", "mil", "mlp", "inner_product", "ridge"], ""),
 }
-LOWER_IS_BETTER = {"ece", "brier", "ibs", "logrank_p", "median_rank"}
 
 
 def method_name(method: str) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..io.atomic import atomic_path, write_text
 from ..io.escape import escape_formula
+from ..evaluation.compare import NO_ENCODER
 from .names import HEADS, MODALITIES, method_name, method_order, metric_name
 
 LEGEND = (
@@ -24,7 +25,6 @@ LEGEND = (
 )
 ROW = ["encoder", "method", "modality", "head"]
 MODALITY_ORDER = list(MODALITIES)
-NO_ENCODER = "none"
 REPORTED = "reported"
 P_VALUE = "logrank_p"
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..config.interpretation import InterpretationSettings
 from ..io.atomic import atomic_path, write_json, write_tsv
-from ..io.checkpoints import file_digest, load_checkpoint
+from ..io.checkpoints import sha256_file, load_checkpoint
 from ..rna.gene_lists import match_genes, read_gmt
 from ..training.bags import BagSource
 from ..training.encode import restore_model
@@ -143,7 +143,7 @@ def interpret(
             "seed": seed,
             "gene_sets": str(gene_sets) if gene_sets else None,
             "sources": [
-                {"fold": f.fold, "embeddings": str(f.embeddings), "sha256": file_digest(f.embeddings)} for f in folds
+                {"fold": f.fold, "embeddings": str(f.embeddings), "sha256": sha256_file(f.embeddings)} for f in folds
             ],
         },
     )

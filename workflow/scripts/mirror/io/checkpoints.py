@@ -29,12 +29,6 @@ def genes_digest(genes: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(genes).encode()).hexdigest()
 
 
-def file_digest(path: str | Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A trained model's weights and what they were made from.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mirror.config.pretrain import PretrainSettings
-from mirror.io.checkpoints import Checkpoint, file_digest, load_checkpoint
+from mirror.io.checkpoints import Checkpoint, sha256_file, load_checkpoint
 from mirror.io.errors import InputError
 from mirror.io.progress import progress
 from mirror.model.mirror import Mirror, build_model
@@ -156,7 +156,7 @@ def encode(
     obs["n_tokens"] = n_tokens
     return _assemble(obs, slides, people, sizes.embed_dim, sizes.style_dim, sizes.prototypes, {
         "checkpoint": str(checkpoint.path),
-        "checkpoint_sha256": file_digest(checkpoint.path) if checkpoint.path.is_file() else "",
+        "checkpoint_sha256": sha256_file(checkpoint.path) if checkpoint.path.is_file() else "",
         "variant": checkpoint.variant,
         "seed": checkpoint.seed,
         "code_version": checkpoint.code_version,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mirror.config.pretrain import PretrainSettings, TrainSettings
-from mirror.io.checkpoints import file_digest, genes_digest, load_checkpoint
+from mirror.io.checkpoints import sha256_file, genes_digest, load_checkpoint
 from mirror.io.errors import InputError
 from mirror.model.mirror import Mirror
 from mirror.model.reference import load_reference
@@ -95,7 +95,7 @@ def read_start(settings: TrainSettings) -> Start | None:
             file=settings.init_genes or path,
             remedy="give its genes one a line, each once, in the order of its input",
         )
-    return Start(path, weights, made_with, genes, sha, known, file_digest(path))
+    return Start(path, weights, made_with, genes, sha, known, sha256_file(path))
 
 
 def read_patients(path: str | Path) -> tuple[str, ...]:
