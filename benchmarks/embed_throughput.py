@@ -28,13 +28,13 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from mirror.config.slides import EmbedSettings, SlideSettings  # noqa: E402
+from mirror.encoders.run import TileEncoder  # noqa: E402
+from mirror.encoders.table import find_encoder  # noqa: E402
+from mirror.features.embed import SlideJob, embed_slide  # noqa: E402
+from mirror.features.focus import focus_score  # noqa: E402
 from mirror.io.tiles import read_tiles, write_tiles  # noqa: E402
-from mirror.slides.embed import SlideJob, embed_slide  # noqa: E402
-from mirror.slides.encoder_run import TileEncoder  # noqa: E402
-from mirror.slides.encoders import find_encoder  # noqa: E402
-from mirror.slides.focus import focus_score  # noqa: E402
-from mirror.slides.iterate import iterate_tiles  # noqa: E402
-from mirror.slides.tile import tile_slide  # noqa: E402
+from mirror.slides.reading.iterate import iterate_tiles  # noqa: E402
+from mirror.slides.tiling.tile import tile_slide  # noqa: E402
 
 
 def model_rate(encoder: TileEncoder, tiles: np.ndarray, seconds: float) -> float:

@@ -34,8 +34,8 @@ from sklearn.svm import LinearSVC
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from mirror.rna.linear_svm import primal_and_gap, solve
-from mirror.rna.rfecv import Elimination, rfecv
+from mirror.rna.rfecv.eliminate import Elimination, rfecv
+from mirror.rna.rfecv.svm import primal_and_gap, solve
 
 STEP, FOLDS, C = 0.05, 5, 1.0
 TIGHT = {"dual": True, "tol": 1e-10, "max_iter": 1_000_000}

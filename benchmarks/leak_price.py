@@ -39,7 +39,7 @@ from sksurv.metrics import concordance_index_censored
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from mirror.model.survival_loss import nll_survival, risk
+from mirror.heads.hazard_loss import nll_survival, risk
 
 FOLDS, BINS, GENES, HIDDEN = 5, 4, 50, 32
 METRICS = ("accuracy", "auroc", "c_index")

@@ -27,9 +27,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from mirror.config.rna import ExpressionSource  # noqa: E402
-from mirror.io.atomic import write_text, write_tsv  # noqa: E402
-from mirror.io.expression import read_expression  # noqa: E402
+from mirror.config.sources import ExpressionSource  # noqa: E402
+from mirror.core.atomic import write_text, write_tsv  # noqa: E402
+from mirror.readers.expression import read_expression  # noqa: E402
 from mirror.simulation.plasmode import PlasmodeSettings, draw_bags, leading_factors, write_bags  # noqa: E402
 
 # Plain linear models on these data and splits (z-scores clipped to +-5): what to compare with.

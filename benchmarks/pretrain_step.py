@@ -67,9 +67,9 @@ def measure(kind: str, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from mirror.config.pretrain import PretrainSettings
-    from mirror.model.draws import Draws
     from mirror.model.losses import compute_losses
     from mirror.model.mirror import build_model
+    from mirror.model.noise import Draws
 
     cuda = options.device == "cuda"
     settings = PretrainSettings.model_validate(

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 
 from mirror.config.evaluation import ProbeSettings
 from mirror.config.pretrain import ModelSettings, PretrainSettings
-from mirror.evaluation.probe import fit_logistic
+from mirror.heads.logistic import fit_logistic
 from mirror.model.mirror import build_model
 
 LR, SMOOTHING, BATCH, HEAD_SD = 2e-3, 0.1, 16, 0.01

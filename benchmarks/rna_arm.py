@@ -32,17 +32,20 @@ from sksurv.util import Surv
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
+from mirror.baselines import find_baseline
+from mirror.baselines.run import evaluate_baseline
 from mirror.config.evaluation import EvaluationSettings
 from mirror.config.pretrain import PretrainSettings
-from mirror.evaluation.baselines import find_baseline
-from mirror.evaluation.compute import score_predictions
-from mirror.evaluation.evaluate import Names, fit_task, heads_of, stamp
-from mirror.evaluation.folds import iterate_folds, usable
-from mirror.evaluation.predictions import subtyping_rows, survival_rows
-from mirror.evaluation.probe import Scaling, Standardiser
-from mirror.evaluation.supervised import evaluate_baseline
-from mirror.evaluation.survival import time_grid
-from mirror.model.variants import read_presets, variant_settings
+from mirror.config.variants import read_presets, variant_settings
+from mirror.evaluation.score import score_predictions
+from mirror.heads.scaling import Scaling, Standardiser
+from mirror.heads.survival import time_grid
+from mirror.io.predictions import Names, stamp
+from mirror.io.splits import iterate_folds
+from mirror.targets.base import usable
+from mirror.targets.classes import subtyping_rows
+from mirror.targets.fit import fit_task, heads_of
+from mirror.targets.survival import survival_rows
 
 PRESETS = Path(__file__).resolve().parents[1] / "config" / "variants.yaml"
 LABELS = {"brca": ("IDC", "ILC"), "coadread": ("COAD", "READ")}

@@ -38,7 +38,7 @@ def peak_mb() -> float:
 def tile(args: argparse.Namespace) -> dict[str, float]:
     """Segment and tile the slide into the folder."""
     from mirror.config.slides import SlideSettings
-    from mirror.slides.tile import tile_slide
+    from mirror.slides.tiling.tile import tile_slide
 
     start = time.perf_counter()
     result = tile_slide(args.slide, "slide", args.folder, SlideSettings(), args.mpp)
@@ -58,8 +58,8 @@ def ours(args: argparse.Namespace) -> dict[str, float]:
     tiling = tile(args) if args.tile else {}
     import torch
 
-    from mirror.slides.encoder_run import Normaliser
-    from mirror.slides.iterate import iterate_tiles
+    from mirror.encoders.run import Normaliser
+    from mirror.slides.reading.iterate import iterate_tiles
 
     torch.set_num_threads(1)
     coords, size = load(args)
@@ -82,8 +82,8 @@ def turbo(args: argparse.Namespace) -> dict[str, float]:
     import numpy as np
     import simplejpeg
 
-    from mirror.slides.fast_jpeg import JpegSlide
-    from mirror.slides.reader import open_slide
+    from mirror.slides.reading.jpeg import JpegSlide
+    from mirror.slides.reading.open import open_slide
 
     coords, size = load(args)
     with open_slide(args.slide) as slide:

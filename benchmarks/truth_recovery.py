@@ -45,10 +45,10 @@ from scipy.stats import t as student  # noqa: E402
 
 from mirror.config.evaluation import ProbeSettings  # noqa: E402
 from mirror.config.pretrain import PretrainSettings  # noqa: E402
-from mirror.model.variants import read_presets, variant_settings  # noqa: E402
-from mirror.simulation import recovery  # noqa: E402
+from mirror.config.variants import read_presets, variant_settings  # noqa: E402
+from mirror.evaluation.simulated import recovery  # noqa: E402
+from mirror.evaluation.simulated.recovery import Pairs  # noqa: E402
 from mirror.simulation.features import FeatureSettings, draw_features, outcomes_of  # noqa: E402
-from mirror.simulation.recovery import Pairs  # noqa: E402
 
 # Sizes of the measurement in docs/method.md; the learning rate is what so few steps need.
 SMALL = {

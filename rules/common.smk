@@ -8,11 +8,11 @@ if not (BASE / "rules").is_dir():  # entered through workflow/Snakefile
 SCRIPTS = BASE / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from mirror.config.baselines import find_baselines
+from mirror.plan.registry import find_baselines
 from mirror.config.checks import start_files
-from mirror.config.codehash import code_hash
-from mirror.config.dag import Plan
-from mirror.io.errors import InputError
+from mirror.core.code_hash import code_hash
+from mirror.plan.plan import Plan
+from mirror.core.errors import InputError
 
 CELL = str(
     config.pop("cell", "")

@@ -22,11 +22,11 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow" / "scripts"))
 
 from mirror.config.pretrain import PretrainSettings
-from mirror.model.draws import Draws
+from mirror.heads.hazard_loss import nll_survival
 from mirror.model.losses import compute_losses
 from mirror.model.mirror import Mirror, build_model
+from mirror.model.noise import Draws
 from mirror.model.reference import convert, infer_settings, key_map, load_parameters, stated_sizes
-from mirror.model.survival_loss import nll_survival
 
 TOLERANCE = 1e-4
 LOSSES = {"wsi_retention": "slide_retention"}

@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE))
 import check_golden  # noqa: E402
 from naive import WEIGHTS, Naive, Sizes, write_golden  # noqa: E402
 
-from mirror.model import attention  # noqa: E402
+from mirror.model.attention import slide_attention as attention  # noqa: E402
 
 GOLDEN = HERE.parent / "data" / "mirror_small.safetensors"
 

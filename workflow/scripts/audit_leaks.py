@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from mirror.cohort.audit import conclude, read_expression_rows, run_audit
-from mirror.cohort.provenance import read_all_fitted
-from mirror.cohort.splits import read_splits
-from mirror.config.cohort import AuditSettings
+from mirror.audit.provenance import read_all_fitted
+from mirror.audit.run import conclude, read_expression_rows, run_audit
+from mirror.config.audit import AuditSettings
+from mirror.io.splits import read_splits
 
 
 def main(
@@ -61,7 +61,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     def listed(name: str) -> list[Path]:
         """The files of an input that not every rule has."""

@@ -8,9 +8,9 @@ import anndata
 import pandas as pd
 
 from mirror.cohort.build import build_cohort
-from mirror.io.atomic import write_tsv
-from mirror.io.barcodes import patient_id as patient_of
-from mirror.io.clinical import apply_labels
+from mirror.cohort.labels import apply_labels
+from mirror.core.atomic import write_tsv
+from mirror.core.barcodes import patient_id as patient_of
 
 TEXT = {"slide_id": str, "patient_id": str, "message": str, "fingerprint": str, "label": str, "site": str}
 
@@ -79,7 +79,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     given = snakemake.input  # noqa: F821
     run_step(

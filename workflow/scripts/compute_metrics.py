@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from mirror.config.evaluation import EvaluationSettings
-from mirror.evaluation.compute import METRIC_COLUMNS, compute_metrics
-from mirror.evaluation.folds import read_patients, read_splits
-from mirror.io.atomic import write_tsv
+from mirror.core.atomic import write_tsv
+from mirror.evaluation.score import METRIC_COLUMNS, compute_metrics
+from mirror.io.splits import read_splits
+from mirror.io.tables import read_patients
 
 log = logging.getLogger("mirror")
 
@@ -53,7 +54,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

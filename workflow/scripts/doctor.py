@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.doctor import Finding, check_encoder, check_machine, check_slides, check_tables, guarded, render
-from mirror.io.atomic import write_tsv
-from mirror.io.errors import InputError
+from mirror.core.atomic import write_tsv
+from mirror.core.errors import InputError
+from mirror.core.findings import Finding
+from mirror.doctor import check_encoder, check_machine, check_slides, check_tables, guarded, render
 
 
 def main(cohorts: dict[str, dict], encoders: list[dict], weights: dict[str, str], results: Path, out: Path) -> None:
@@ -41,7 +42,7 @@ def main(cohorts: dict[str, dict], encoders: list[dict], weights: dict[str, str]
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

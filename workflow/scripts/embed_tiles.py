@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 import torch
 
+from mirror.compute.gpus import lock_gpu
 from mirror.config.slides import EmbedSettings
-from mirror.io.atomic import write_tsv
-from mirror.io.devices import lock_gpu
-from mirror.slides.embed_shard import embed_shard
-from mirror.slides.encoder_run import TileEncoder
-from mirror.slides.encoders import EncoderRow
+from mirror.core.atomic import write_tsv
+from mirror.encoders.run import TileEncoder
+from mirror.encoders.table import EncoderRow
+from mirror.features.shard import embed_shard
 
 
 def main(
@@ -52,7 +52,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mirror.compute.gpus import lock_gpu
+from mirror.dataset.paired import load_paired
+from mirror.inference.encode import encode, write_embeddings
 from mirror.io.checkpoints import load_checkpoint
-from mirror.io.devices import lock_gpu
-from mirror.training.data import load_paired
-from mirror.training.encode import encode, write_embeddings
 
 
 def main(
@@ -43,7 +43,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     smk = snakemake  # noqa: F821
     run_step(

@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from mirror.baselines import find_baseline
+from mirror.baselines.run import evaluate_baseline, read_expression
+from mirror.compute.gpus import lock_gpu
 from mirror.config.evaluation import EvaluationSettings
-from mirror.evaluation.baselines import find_baseline
-from mirror.evaluation.baselines._data import Slides
-from mirror.evaluation.evaluate import Names
-from mirror.evaluation.folds import read_patients, read_splits
-from mirror.evaluation.predictions import write_predictions
-from mirror.evaluation.supervised import evaluate_baseline, read_expression
-from mirror.io.devices import lock_gpu
+from mirror.dataset.patches import Slides
+from mirror.io.predictions import Names, write_predictions
+from mirror.io.splits import read_splits
+from mirror.io.tables import read_patients
 
 
 def main(
@@ -71,7 +71,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

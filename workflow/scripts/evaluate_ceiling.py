@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from mirror.config.evaluation import EvaluationSettings
-from mirror.evaluation.ceiling import evaluate_ceiling, read_factors
-from mirror.evaluation.compare import CEILING
-from mirror.evaluation.evaluate import Names
-from mirror.evaluation.folds import read_patients, read_splits
-from mirror.evaluation.predictions import write_predictions
+from mirror.core.reserved import CEILING
+from mirror.evaluation.simulated.ceiling import evaluate_ceiling, read_factors
+from mirror.io.predictions import Names, write_predictions
+from mirror.io.splits import read_splits
+from mirror.io.tables import read_patients
 
 
 def main(
@@ -36,7 +36,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     smk = snakemake  # noqa: F821
     run_step(

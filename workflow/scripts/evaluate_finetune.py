@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mirror.compute.gpus import lock_gpu
 from mirror.config.evaluation import EvaluationSettings
-from mirror.evaluation.evaluate import Names
+from mirror.dataset.paired import load_paired
 from mirror.evaluation.finetune import evaluate_finetuned
-from mirror.evaluation.folds import read_patients, read_splits
-from mirror.evaluation.predictions import write_predictions
 from mirror.io.checkpoints import load_checkpoint
-from mirror.io.devices import lock_gpu
-from mirror.training.data import load_paired
+from mirror.io.predictions import Names, write_predictions
+from mirror.io.splits import read_splits
+from mirror.io.tables import read_patients
 
 
 def main(
@@ -68,7 +68,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

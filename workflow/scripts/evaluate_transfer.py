@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from mirror.config.evaluation import EvaluationSettings
-from mirror.evaluation.evaluate import Names
-from mirror.evaluation.folds import read_patients, read_splits
-from mirror.evaluation.predictions import write_predictions
-from mirror.evaluation.transfer import transfer_risk
+from mirror.evaluation.transfer.risk import transfer_risk
+from mirror.io.predictions import Names, write_predictions
+from mirror.io.splits import read_splits
+from mirror.io.tables import read_patients
 
 
 def main(
@@ -39,7 +39,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

@@ -27,10 +27,10 @@ def main(checkpoint: Path, out: Path, transform: Path | None = None) -> None:
     """
     import torch
 
+    from mirror.inference.encode import restore_model
     from mirror.io.checkpoints import load_checkpoint
     from mirror.model.reference import export_reference
     from mirror.rna.transform import Transform
-    from mirror.training.encode import restore_model
 
     genes = None if transform is None else list(Transform.load(transform).genes)
     found = load_checkpoint(checkpoint, genes=genes)
@@ -39,7 +39,7 @@ def main(checkpoint: Path, out: Path, transform: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from mirror.io.errors import InputError
+    from mirror.core.errors import InputError
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of this workflow (.safetensors)")

@@ -4,9 +4,9 @@ import logging
 from typing import Any
 
 from mirror.config.slides import EmbedSettings
-from mirror.io.errors import InputError
-from mirror.slides.encoder_weights import hub_weights, local_weights
-from mirror.slides.encoders import EncoderRow
+from mirror.core.errors import InputError
+from mirror.encoders.table import EncoderRow
+from mirror.encoders.weights import hub_weights, local_weights
 
 
 def main(rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def main(rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(rows=snakemake.params.rows, settings=snakemake.params.settings),  # noqa: F821

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from mirror.config.cohort import FeatureSource
-from mirror.io.atomic import write_tsv
-from mirror.io.features_import import import_features
-from mirror.slides.slide_mpp import slide_mpp
+from mirror.config.sources import FeatureSource
+from mirror.core.atomic import write_tsv
+from mirror.features.importing import import_features
+from mirror.slides.reading.slide_mpp import slide_mpp
 
 
 def main(slides: list[dict[str, Any]], source: dict[str, Any], folder: Path, status: Path) -> None:
@@ -27,7 +27,7 @@ def main(slides: list[dict[str, Any]], source: dict[str, Any], folder: Path, sta
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from mirror.compute.gpus import lock_gpu
 from mirror.config.interpretation import InterpretationSettings
-from mirror.evaluation.folds import read_patients
-from mirror.interpretation.run import FoldFiles, interpret
-from mirror.io.devices import lock_gpu
+from mirror.interpretation.interpret import FoldFiles, interpret
+from mirror.io.tables import read_patients
 
 
 def main(
@@ -44,7 +44,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     smk = snakemake  # noqa: F821
     run_step(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mirror.slides.join import join_tables
+from mirror.io.status import join_tables
 
 
 def main(shards: Sequence[str], table: str | Path) -> None:
@@ -12,7 +12,7 @@ def main(shards: Sequence[str], table: str | Path) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(lambda: main(step.input.shards, step.output.table), step.log[0])

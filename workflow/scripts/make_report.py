@@ -12,9 +12,9 @@ import pandas as pd
 import yaml
 
 import mirror
-from mirror.figures.answer import answers
-from mirror.figures.report import Section, audit_table, plain_caption, render_report
-from mirror.figures.words import methods_text, warnings_of
+from mirror.report.headline import answers
+from mirror.report.methods_text import methods_text, warnings_of
+from mirror.report.page import Section, audit_table, plain_caption, render_report
 
 ORDER = [
     "Result", "Methods", "Leak audit", "Cohort", "Slides", "Expression", "Subtyping", "Survival", "Few-shot",
@@ -131,7 +131,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     smk = snakemake  # noqa: F821
     run_step(

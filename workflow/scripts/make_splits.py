@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from mirror.cohort.published_splits import read_published
-from mirror.cohort.splits import make_splits
-from mirror.config.cohort import SplitSettings
-from mirror.io.atomic import write_json, write_tsv
+from mirror.cohort.splits.published import read_published
+from mirror.cohort.splits.stratified import make_splits
+from mirror.config.splits import SplitSettings
+from mirror.core.atomic import write_json, write_tsv
 
 
 def main(
@@ -53,7 +53,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.reported import read_reported
-from mirror.figures.tables import Table, build_table, write_table
-from mirror.io.atomic import write_json
+from mirror.core.atomic import write_json
+from mirror.report.tables.build import Table, build_table, write_table
+from mirror.report.tables.reported import read_reported
 
 SUBTYPING = ["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
 SUBTYPING_MORE = ["auprc", "kappa", "brier", "ece"]
@@ -173,7 +173,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import anndata
 
-from mirror.evaluation.transfer_data import match_genes
-from mirror.io.atomic import atomic_path
+from mirror.core.atomic import atomic_path
+from mirror.evaluation.transfer.prepare import match_genes
 from mirror.rna.matrix import provenance
 from mirror.rna.transform import Transform
 
@@ -22,7 +22,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

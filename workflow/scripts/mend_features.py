@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 
-from mirror.config.cohort import FeatureSource
+from mirror.compute.gpus import lock_gpu
 from mirror.config.slides import EmbedSettings
-from mirror.io.devices import lock_gpu
-from mirror.io.features_import import import_features
-from mirror.slides.embed_shard import embed_shard
-from mirror.slides.encoder_run import TileEncoder
-from mirror.slides.encoders import EncoderRow
-from mirror.slides.mend import Rows, mend, read_shards
-from mirror.slides.slide_mpp import slide_mpp
+from mirror.config.sources import FeatureSource
+from mirror.encoders.run import TileEncoder
+from mirror.encoders.table import EncoderRow
+from mirror.features.importing import import_features
+from mirror.features.repair import Rows, mend
+from mirror.features.shard import embed_shard
+from mirror.io.status import read_shards
+from mirror.slides.reading.slide_mpp import slide_mpp
 
 
 def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: Path, threads: int = 2) -> int:
@@ -55,7 +56,7 @@ def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: P
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     job = snakemake  # noqa: F821
     run_step(

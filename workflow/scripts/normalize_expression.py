@@ -6,7 +6,7 @@ from typing import Any
 import anndata as ad
 
 from mirror.config.rna import RnaSettings
-from mirror.io.atomic import atomic_path
+from mirror.core.atomic import atomic_path
 from mirror.rna.normalize import normalize
 
 
@@ -18,7 +18,7 @@ def main(raw: Path, out: Path, settings: dict[str, Any]) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

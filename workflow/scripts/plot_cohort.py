@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.cohort import flow
-from mirror.figures.style import save_figure
+from mirror.report.figures.cohort import flow
+from mirror.report.figures.style import save_figure
 
 
 def main(table: Path, title: str, png: Path, svg: Path) -> None:
@@ -14,7 +14,7 @@ def main(table: Path, title: str, png: Path, svg: Path) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -6,9 +6,9 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from mirror.evaluation.retrieval import DIRECTIONS, partner_ranks
-from mirror.figures.embedding import alignment_heatmap, umap_panels
-from mirror.figures.style import save_figure
+from mirror.metrics.retrieval import DIRECTIONS, partner_ranks
+from mirror.report.figures.embedding import alignment_heatmap, umap_panels
+from mirror.report.figures.style import save_figure
 
 BY = ["label", "fold", "site", "cohort"]
 HELD_OUT = "held out"
@@ -56,7 +56,7 @@ def main(embeddings: list[Path], seed: int, out: dict[str, Path]) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.cohort import gene_stability
-from mirror.figures.style import save_figure
-from mirror.io.atomic import write_tsv
+from mirror.core.atomic import write_tsv
+from mirror.report.figures.cohort import gene_stability
+from mirror.report.figures.style import save_figure
 from mirror.rna.stability import selection_stability
 
 
@@ -19,7 +19,7 @@ def main(tables: dict[str, Path], out: Path, png: Path, svg: Path) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

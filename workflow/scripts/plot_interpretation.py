@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from mirror.figures.card import Card, draw_card
-from mirror.figures.interpretation import Picture, associations, gallery, heatmaps
-from mirror.figures.style import empty_figure, save_figure
-from mirror.interpretation.maps import SlideMap, read_maps
-from mirror.slides.iterate import iterate_tiles
-from mirror.slides.reader import open_slide
+from mirror.io.slide_maps import SlideMap, read_maps
+from mirror.report.figures.card import Card, draw_card
+from mirror.report.figures.interpretation import Picture, associations, gallery, heatmaps
+from mirror.report.figures.style import empty_figure, save_figure
+from mirror.slides.reading.iterate import iterate_tiles
+from mirror.slides.reading.open import open_slide
 
 THUMBNAIL_PX = 700
 TILE_PX = 160
@@ -150,7 +150,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     smk = snakemake  # noqa: F821
     run_step(

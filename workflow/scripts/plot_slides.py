@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.cohort import contact_sheet
-from mirror.figures.style import save_figure
+from mirror.report.figures.cohort import contact_sheet
+from mirror.report.figures.style import save_figure
 
 
 def main(tables: list[Path], thumbnails: Path, png: Path) -> None:
@@ -16,7 +16,7 @@ def main(tables: list[Path], thumbnails: Path, png: Path) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.classification import calibration, confusion, curves
-from mirror.figures.names import method_order
-from mirror.figures.style import save_figure
+from mirror.report.display_names import method_order
+from mirror.report.figures.classification import calibration, confusion, curves
+from mirror.report.figures.style import save_figure
 
 FULL = ("linear", "supervised", "finetune")
 
@@ -34,7 +34,7 @@ def main(predictions: list[Path], seed: int, out: dict[str, Path]) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

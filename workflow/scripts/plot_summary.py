@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.style import save_figure
-from mirror.figures.summary import ablation, forest
+from mirror.report.figures.style import save_figure
+from mirror.report.figures.summary import ablation, forest
 
 SHOWN = {"subtyping": "auroc", "survival": "c_index"}
 
@@ -19,7 +19,7 @@ def main(metrics: Path, scheme: str, variants: list[str], titles: dict[str, str]
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.classification import label_of
-from mirror.figures.names import HEADS, method_order
-from mirror.figures.style import save_figure
-from mirror.figures.survival import kaplan_meier, time_dependent_auc
+from mirror.report.display_names import HEADS, method_order
+from mirror.report.figures.classification import label_of
+from mirror.report.figures.style import save_figure
+from mirror.report.figures.survival import kaplan_meier, time_dependent_auc
 
 FULL = ("linear", "supervised", "finetune")
 
@@ -57,7 +57,7 @@ def main(predictions: list[Path], metrics: Path, names: dict[str, str], folder: 
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

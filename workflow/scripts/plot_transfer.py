@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.figures.classification import label_of
-from mirror.figures.names import HEADS, method_order
-from mirror.figures.style import save_figure
-from mirror.figures.survival import kaplan_meier
+from mirror.report.display_names import HEADS, method_order
+from mirror.report.figures.classification import label_of
+from mirror.report.figures.style import save_figure
+from mirror.report.figures.survival import kaplan_meier
 
 NOBODY = pd.DataFrame(columns=["patient_id", "time_days", "event", "risk_group"])
 
@@ -32,7 +32,7 @@ def main(predictions: list[Path], title: str, png: Path, svg: Path) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

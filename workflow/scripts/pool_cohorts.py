@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from mirror.cohort.pool import pool_tables
-from mirror.io.atomic import write_tsv
+from mirror.core.atomic import write_tsv
 
 TEXT = {"slide_id": str, "patient_id": str, "fingerprint": str, "label": str, "site": str}
 
@@ -23,7 +23,7 @@ def main(names: list[str], patients: list[Path], slides: list[Path], flow: list[
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -5,7 +5,7 @@ from pathlib import Path
 import anndata
 
 from mirror.cohort.pool import pool_expression
-from mirror.io.atomic import atomic_path
+from mirror.core.atomic import atomic_path
 
 
 def main(names: list[str], members: list[Path], genes: str, out: Path) -> None:
@@ -16,7 +16,7 @@ def main(names: list[str], members: list[Path], genes: str, out: Path) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -5,9 +5,10 @@ from pathlib import Path
 import anndata
 import pandas as pd
 
-from mirror.evaluation.folds import read_patients, read_splits
-from mirror.evaluation.transfer_data import shared_patients, transfer_splits
-from mirror.io.atomic import write_json, write_tsv
+from mirror.core.atomic import write_json, write_tsv
+from mirror.evaluation.transfer.prepare import shared_patients, transfer_splits
+from mirror.io.splits import read_splits
+from mirror.io.tables import read_patients
 
 
 def read_slides(path: Path) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

@@ -9,7 +9,7 @@ def main(job: Job, gpus: int = 1, gpu_share: int = 1) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     smk = snakemake  # noqa: F821
     run_step(

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from mirror.config.cohort import ClinicalSource
-from mirror.io.atomic import write_json, write_tsv
-from mirror.io.clinical.read import read_clinical
-from mirror.io.escape import escape_formula
+from mirror.config.sources import ClinicalSource
+from mirror.core.atomic import write_json, write_tsv
+from mirror.core.spreadsheet import escape_formula
+from mirror.readers.clinical.read import read_clinical
 
 
 def main(source: dict[str, Any], out: Path, report: Path | None = None) -> None:
@@ -30,7 +30,7 @@ def main(source: dict[str, Any], out: Path, report: Path | None = None) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from mirror.config.rna import ExpressionSource
-from mirror.io.expression.read import read_expression, write_expression
-from mirror.io.openers import missing_column, read_table
+from mirror.config.sources import ExpressionSource
+from mirror.readers.expression.read import read_expression, write_expression
+from mirror.readers.tables import missing_column, read_table
 
 
 def main(
@@ -36,7 +36,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

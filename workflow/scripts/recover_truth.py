@@ -6,13 +6,13 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from mirror.evaluation.baselines._data import InFocus
-from mirror.evaluation.ceiling import read_factors
-from mirror.evaluation.evaluate import Names
-from mirror.evaluation.folds import read_splits
-from mirror.evaluation.truth import INPUT, bag_summary, truth_of_embeddings, truth_of_input
-from mirror.io.atomic import write_tsv
+from mirror.core.atomic import write_tsv
+from mirror.dataset.patches import InFocus
+from mirror.evaluation.simulated.ceiling import read_factors
+from mirror.evaluation.simulated.readout import INPUT, bag_summary, truth_of_embeddings, truth_of_input
 from mirror.io.features import FeatureFile
+from mirror.io.predictions import Names
+from mirror.io.splits import read_splits
 from mirror.rna.transform import Transform
 
 
@@ -60,7 +60,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     step = snakemake  # noqa: F821
     run_step(

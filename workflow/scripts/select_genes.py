@@ -8,7 +8,7 @@ import anndata as ad
 import pandas as pd
 
 from mirror.config.rna import RnaSettings
-from mirror.io.errors import InputError
+from mirror.core.errors import InputError
 from mirror.rna.selection import select_genes
 from mirror.rna.transform import fit_transform
 
@@ -50,7 +50,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

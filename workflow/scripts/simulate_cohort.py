@@ -12,7 +12,7 @@ def main(folder: Path, settings: dict, threads: int, cohort: str) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

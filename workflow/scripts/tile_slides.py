@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror.config.slides import SlideSettings
-from mirror.slides.shard import tile_shard
+from mirror.slides.tiling.shard import tile_shard
 
 
 def main(
@@ -29,7 +29,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     job = snakemake  # noqa: F821
     run_step(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from mirror.core.atomic import write_json
 from mirror.evaluation.trace import render, trace
-from mirror.io.atomic import write_json
 
 
 def main(results: Path, cell: str, out: Path) -> None:
@@ -14,7 +14,7 @@ def main(results: Path, cell: str, out: Path) -> None:
 
 
 if "snakemake" in globals():
-    from mirror.io.progress import run_step
+    from mirror.core.step import run_step
 
     run_step(
         lambda: main(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from slide_drawing import draw_tissue, write_svs
 
 

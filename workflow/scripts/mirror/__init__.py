@@ -4,4 +4,6 @@ The library behind the workflow's scripts. It knows nothing of Snakemake. Import
 package imports neither torch nor scanpy, so that a DAG is built in a second.
 """
 
-__version__ = "0.1.0"
+from .core.version import __version__
+
+__all__ = ["__version__"]

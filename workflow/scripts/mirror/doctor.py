@@ -10,34 +10,24 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from .io.errors import InputError
-from .io.progress import progress
+from .core.errors import InputError
+from .core.findings import Finding, State
+from .core.progress import progress
 
-State = Literal["ok", "warning", "problem"]
 MARK = {"ok": "ok", "warning": "WARN", "problem": "PROBLEM"}
 BYTES_PER_TILE = 2.2  # a float16 feature of width 1 with its share of coordinates and chunk overhead
 TILES_PER_SLIDE = 12_000  # a large TCGA diagnostic slide at 20x with 256 px tiles
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One row of the doctor's table."""
-
-    what: str
-    state: State
-    detail: str
-
-
 def check_slides(cohort: str, slides: list[dict[str, Any]], threads: int = 8) -> Iterator[Finding]:
     """Open every slide, find its magnification, read one tile's worth of pixels."""
-    from .slides.mpp import resolve_mpp
-    from .slides.reader import open_slide
+    from .slides.reading.mpp import resolve_mpp
+    from .slides.reading.open import open_slide
 
     def look(slide: dict[str, Any]) -> tuple[str, str, str]:
         name = slide["slide_id"]
@@ -71,11 +61,11 @@ def check_slides(cohort: str, slides: list[dict[str, Any]], threads: int = 8) ->
 
 def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str] | None) -> Iterator[Finding]:
     """Read expression and clinical data; compare identifiers across the three tables."""
-    from .config.cohort import ClinicalSource
-    from .config.rna import ExpressionSource
-    from .io.barcodes import patient_id
-    from .io.clinical import apply_labels, read_clinical
-    from .io.expression.read import read_expression
+    from .cohort.labels import apply_labels
+    from .config.sources import ClinicalSource, ExpressionSource
+    from .core.barcodes import patient_id
+    from .readers.clinical import read_clinical
+    from .readers.expression.read import read_expression
 
     groups: dict[str, set[str]] = {}
     if slide_patients is not None:
@@ -114,8 +104,8 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
 
 def check_encoder(row: dict[str, Any], local: str | None) -> Iterator[Finding]:
     """Whether an encoder's weights are at hand, or could be fetched."""
-    from .slides.encoder_weights import find_weights
-    from .slides.encoders import EncoderRow
+    from .encoders.table import EncoderRow
+    from .encoders.weights import find_weights
 
     encoder = EncoderRow(**row)
     name = f"encoder {encoder.name}"
@@ -128,7 +118,7 @@ def check_encoder(row: dict[str, Any], local: str | None) -> Iterator[Finding]:
 
 def check_machine(results: Path, slides: int, widths: list[int]) -> Iterator[Finding]:
     """GPU, memory, disk, and whether the results folder can be written."""
-    from .io.devices import list_gpus
+    from .compute.gpus import list_gpus
 
     gpus = list_gpus()
     detail = f"{len(gpus)} found" if gpus else "none: features and pre-training run on the CPU"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..io.errors import InputError
+from ..core.errors import InputError
 
 FLOW_COLUMNS = ["step", "unit", "kept", "dropped", "reason"]
 PATIENT_COLUMNS = ["patient_id", "label", "time_days", "event", "site", "age", "sex", "stage", "n_slides", "has_rna"]

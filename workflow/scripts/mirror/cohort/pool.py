@@ -10,7 +10,7 @@ from typing import Literal
 import anndata
 import pandas as pd
 
-from ..io.errors import InputError
+from ..core.errors import InputError
 
 log = logging.getLogger("mirror")
 

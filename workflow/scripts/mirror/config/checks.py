@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..io.errors import InputError
+from ..core.errors import InputError
 
 START_KEYS = ("init_from", "init_genes", "init_patients")
 

@@ -113,7 +113,7 @@ class EvaluationSettings(Settings):
     )
     baselines: list[str] = Field(
         default_factory=lambda: ["rna_logistic", "rna_cox", "slide_mean", "abmil", "clinical_cox", "late_fusion"],
-        description="Baselines trained in the same folds: files of mirror/evaluation/baselines (docs/evaluation.md).",
+        description="Baselines trained in the same folds: files of mirror/baselines/methods (docs/evaluation.md).",
     )
     probe: ProbeSettings = Field(ProbeSettings(), description="The linear probe.")
     fewshot: FewShotSettings = Field(FewShotSettings(), description="Few-shot.")

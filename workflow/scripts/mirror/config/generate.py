@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from ..io.atomic import write_text
+from ..core.atomic import write_text
 from .root import Config
 
 START, END = "<!-- reference: made by `make schema` -->", "<!-- end of reference -->"

@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from ..io.errors import InputError
+from ..core.errors import InputError
 from .checks import contradiction
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")

@@ -9,53 +9,6 @@ from pydantic import Field
 from .base import Settings
 
 
-class ExpressionSource(Settings):
-    """Where a cohort's expression comes from. What the file holds is detected and stated."""
-
-    path: str = Field(description="File, or folder of GDC STAR-count files (nested folders are searched).")
-    format: Literal["auto", "gdc_star", "xena", "cbioportal", "matrix", "reference", "porpoise", "h5ad"] = Field(
-        "auto", description="File format; auto recognises it."
-    )
-    values: Literal["auto", "counts", "tpm", "fpkm", "log2", "log1p", "zscore"] = Field(
-        "auto", description="What the numbers are; auto detects it, a contradiction is an error."
-    )
-    orientation: Literal["auto", "genes_by_samples", "samples_by_genes"] = Field(
-        "auto", description="Which way round a plain matrix is."
-    )
-    sample_sheet: str | None = Field(
-        None,
-        description="GDC sample sheet (format gdc_star), or for any format a table of sample_id, patient_id and, "
-        "optionally, sample_type.",
-    )
-    sample_types: list[str] = Field(
-        default_factory=lambda: ["01", "03", "09", "02", "05", "06", "07", "04", "40"],
-        description="TCGA sample types that are read, the most preferred first; a patient's samples of less preferred "
-        "types are left out. Normals (10 to 14) are not in the default.",
-    )
-    probe_map: str | None = Field(None, description="Xena probe map: identifiers to gene symbols.")
-    column: str = Field("unstranded", description="Column of GDC STAR-count files (unstranded, tpm_unstranded ...).")
-    duplicates: Literal["first", "mean", "highest_total", "error"] = Field(
-        "first", description="Several samples of a patient with different values: which counts."
-    )
-    missing: Literal["error", "drop_gene", "median"] = Field(
-        "drop_gene", description="Missing values: refuse, drop the gene, or the training patients' median."
-    )
-    negative: Literal["error", "missing", "zero"] = Field(
-        "error", description="Negative counts, TPM or FPKM (some batch corrections make a few): refuse, missing, or 0."
-    )
-    layer: str | None = Field(None, description="Layer of an h5ad file to read in place of X.")
-    gene_duplicates: Literal["auto", "sum", "mean", "first", "error"] = Field(
-        "auto", description="Genes named twice; auto sums counts, TPM and FPKM and averages logarithms and z-scores."
-    )
-    constant_genes: Literal["keep", "drop"] = Field(
-        "keep", description="Genes with the same value in every patient; counted either way."
-    )
-    extreme: Literal["clip", "keep", "drop_gene", "error"] = Field(
-        "clip", description="z-scores beyond extreme_z: clip to it, keep, drop the gene, or refuse; counted either way."
-    )
-    extreme_z: float = Field(10.0, gt=0, description="Bound of plausible z-scores, standard deviations.")
-
-
 class SelectionSettings(Settings):
     """Which genes enter the model; fitted inside each fold on its training patients."""
 

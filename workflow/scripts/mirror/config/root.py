@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from .audit import AuditSettings
 from .base import Settings
-from .cohort import AuditSettings, CohortSettings, SplitSettings
+from .cohort import CohortSettings
 from .evaluation import EvaluationSettings
 from .interpretation import InterpretationSettings
 from .pretrain import PretrainSettings
 from .rna import RnaSettings
 from .slides import EmbedSettings, SlideSettings
+from .splits import SplitSettings
 
 
 class Config(Settings):

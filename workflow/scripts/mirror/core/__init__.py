@@ -1,1 +1,1 @@
-"""What every room shares; imports nothing else of the library, and no third-party package at import."""
+"""What every room uses: errors, atomic files, hashing, names, seeds, logging. Imports nothing of ours."""

@@ -8,13 +8,12 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from ..config.dag import CEILING
-from .metrics import LOWER_IS_BETTER
-from .statistics import Difference, corrected_resampled_t, delong, holm, paired_bootstrap
+from ..core.reserved import CEILING, NO_ENCODER
+from ..metrics.names import LOWER_IS_BETTER
+from ..metrics.statistics import Difference, corrected_resampled_t, delong, holm, paired_bootstrap
 
 SIDE = ["method", "modality", "head", "protocol"]
 TABLE = ["cohort", "encoder", "scheme", "task", "table"]
-NO_ENCODER = "none"
 COMPARISON_COLUMNS = [
     *TABLE,
     "metric",

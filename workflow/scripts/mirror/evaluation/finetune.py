@@ -11,18 +11,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..baselines.fold_data import FoldData
+from ..baselines.mil import Objective
+from ..compute.device import choose_device
 from ..config.evaluation import EvaluationSettings
-from ..io.checkpoints import sha256_file, load_checkpoint
+from ..core.hashing import sha256_file
+from ..dataset.paired import PairedData
+from ..heads.survival import TooFewEvents
+from ..inference.encode import restore_model
+from ..io.checkpoints import load_checkpoint
+from ..io.predictions import Names, Result, empty, stamp
+from ..io.splits import Fold, iterate_folds
 from ..model.mirror import Mirror
-from ..training.data import PairedData
-from ..training.encode import restore_model
-from ..training.step import choose_device
-from .baselines._data import FoldData
-from .evaluate import Names, Result, stamp
-from .folds import Fold, iterate_folds, usable
-from .mil import Objective
-from .predictions import empty
-from .survival import TooFewEvents
+from ..targets.base import usable
 
 log = logging.getLogger(__name__)
 HEAD_SD = 0.01
@@ -134,7 +135,7 @@ def evaluate_finetuned(
     ----------
     checkpoints : mapping of fold name to path
     load : callable
-        Gives a fold's data (see `mirror.training.data.load_paired`).
+        Gives a fold's data (see `mirror.dataset.paired.load_paired`).
     patients, splits, task, names, settings, seed
         See `evaluate_embeddings`.
 

@@ -6,36 +6,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from .evaluate import Names, stamp
-from .folds import load_fold
-from .predictions import empty
+from ..io.embeddings import load_fold
+from ..io.predictions import Names, empty, stamp
+from ..metrics.retrieval import DIRECTIONS, partner_ranks
 
 log = logging.getLogger(__name__)
-DIRECTIONS = ("wsi_to_rna", "rna_to_wsi")
-
-
-def partner_ranks(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Rank of each query's partner among the candidates, 1 is best.
-
-    Parameters
-    ----------
-    queries, candidates : ndarray of float, shape (n, D)
-        Row i of one belongs to row i of the other. Compared by inner product, which is what
-        the alignment loss trains.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        Ties share the mean of their ranks, so that a collapsed model ranks at chance.
-    """
-    similarity = queries @ candidates.T
-    own = np.diag(similarity)[:, None]
-    better = (similarity > own).sum(axis=1)
-    tied = (similarity == own).sum(axis=1) - 1
-    return 1.0 + better + tied / 2.0
 
 
 def evaluate_retrieval(files: Sequence[str | Path], names: Names, seed: int) -> pd.DataFrame:

@@ -11,9 +11,10 @@ from typing import Any
 import h5py
 import pandas as pd
 
-from ..io.errors import InputError
-from .folds import fold_name
-from .predictions import read_predictions, sha256_file
+from ..core.errors import InputError
+from ..core.folds import fold_name
+from ..core.hashing import sha256_file
+from ..io.predictions import read_predictions
 
 FORM = "cohort/encoder/scheme/method/task/protocol/modality/metric[/head]"
 RETRIEVAL, TRUTH = "retrieval", "truth"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
-from ..io.atomic import write_json
-from .maps import SlideMap
+from ..core.atomic import write_json
+from ..io.slide_maps import SlideMap
 
 
 def write_map(path: str | Path, slide: str, drawn: SlideMap, names: list[str]) -> None:

@@ -14,10 +14,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mirror.config.pretrain import PretrainSettings
-
-from .atomic import atomic_path
-from .errors import InputError
+from ..config.pretrain import PretrainSettings
+from ..core.atomic import atomic_path
+from ..core.errors import InputError
 
 KEY = "mirror"
 FORMAT = 1

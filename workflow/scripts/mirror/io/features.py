@@ -7,7 +7,6 @@ HDF5, whereas chunks make every random row pay for its chunk.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,8 +18,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .atomic import atomic_path
-from .errors import InputError
+from ..core.atomic import atomic_path
+from ..core.errors import InputError
+from .hdf5 import open_h5
 
 COORD_ATTRS = (
     "patch_size",
@@ -33,44 +33,8 @@ COORD_ATTRS = (
     "level0_width",
     "level0_height",
 )
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _BLOCK_BYTES = 32 << 20
 MEND = "run `snakemake --cores 1 mend_features`, which makes broken feature files anew, then run again"
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """Whether ``error``, or what caused it, says that no space (or quota) is left."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        # HDF5 puts the system's errno in its text only.
-        if f"errno = {errno.ENOSPC}," in str(seen) or "No space left on device" in str(seen):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
-
-
-def open_h5(path: str | Path, what: str = "features", remedy: str = "copy it anew") -> h5py.File:
-    """Open an HDF5 file for reading, or say in one line why it cannot be, with a ``remedy``.
-
-    Raises
-    ------
-    InputError
-        The file is missing, empty, a git-LFS pointer, truncated or not HDF5.
-    """
-    path = Path(path)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if not path.is_file():
-            raise InputError(f"no {what} file here", file=path, remedy=remedy) from error
-        with open(path, "rb") as handle:
-            head = handle.read(len(_POINTER))
-        problem = f"the {what} file is truncated or not HDF5" if head else f"the {what} file has no bytes"
-        if head == _POINTER:
-            problem, remedy = f"a git-LFS pointer, not a {what} file", "fetch the file itself (git lfs pull)"
-        raise InputError(problem, file=path, remedy=remedy) from error
 
 
 def check_finite(block: np.ndarray, path: Path, rows: np.ndarray | None = None) -> None:

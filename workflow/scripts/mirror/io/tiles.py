@@ -10,8 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .atomic import atomic_path
-from .errors import InputError
+from ..core.atomic import atomic_path
+from ..core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from ..config.pretrain import PretrainSettings
 from . import init
-from .draws import Draws, kept, mask_from_noise, uniform
+from .noise import Draws, kept, mask_from_noise, uniform
 from .ragged import by_length, compact, valid_rows
+from .reconstruction import SUMMARY_PARTS, Standardizer, summarize
 from .retention import EmbeddingRetention, EmbeddingTokenRetention, RnaTokenRetention, SlideTokenRetention
 from .rna_encoder import RnaEncoder
-from .rows import take
 from .slide_encoder import SlideEncoder
 from .style import Style, StyleClustering
-from .targets import SUMMARY_PARTS, Standardizer, summarize
+from .token_rows import take
 
 LARGEST_LOGIT_SCALE = math.log(100.0)
 
@@ -208,7 +208,7 @@ class Mirror(nn.Module):
         feature_mean, feature_std : Tensor (D_p,)
             Of patch features.
         summary_mean, summary_std : Tensor (parts * D_p,), optional
-            Of bag summaries over slides (`mirror.model.targets.bag_statistics`). Bag means vary
+            Of bag summaries over slides (`mirror.model.reconstruction.bag_statistics`). Bag means vary
             less than patches, so that without these the slide target is small.
         """
         self.patch_statistics.set(feature_mean, feature_std)

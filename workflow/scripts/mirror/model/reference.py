@@ -35,8 +35,8 @@ import torch
 from torch import Tensor
 
 from ..config.pretrain import ModelSettings, PretrainSettings, RetentionSettings
-from ..io.atomic import atomic_path
-from ..io.errors import InputError
+from ..core.atomic import atomic_path
+from ..core.errors import InputError
 from .mirror import Mirror, build_model
 
 PREFIXES = {

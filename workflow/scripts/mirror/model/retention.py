@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.pretrain import ModelSettings, RetentionSettings
-from .attention import AttentionBlock
+from .attention.slide_attention import AttentionBlock
 from .rna_encoder import EPS, RnaBlock
-from .rows import look_up
+from .token_rows import look_up
 
 
 class SlideTokenRetention(nn.Module):

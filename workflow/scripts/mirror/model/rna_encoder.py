@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.pretrain import ModelSettings
-from ..io.errors import InputError
+from ..core.errors import InputError
 
 EPS = 1e-6
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.pretrain import ModelSettings
-from .attention import AttentionBlock
+from .attention.slide_attention import AttentionBlock
 from .ppeg import PPEG, square_side, to_square
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from mirror.io.errors import InputError
+from ..core.errors import InputError
 
 
 def quantile_reference(matrix: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mirror.io.errors import InputError
+from ..core.errors import InputError
 
 if TYPE_CHECKING:
     from anndata import AnnData

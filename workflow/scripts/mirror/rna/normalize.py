@@ -17,9 +17,9 @@ import scanpy as sc
 from anndata import AnnData
 from scipy.stats import rankdata
 
-from mirror.config.rna import RnaSettings
-from mirror.io.errors import InputError
-from mirror.rna.matrix import provenance, values_kind
+from ..config.rna import RnaSettings
+from ..core.errors import InputError
+from .matrix import provenance, values_kind
 
 log = logging.getLogger("mirror")
 

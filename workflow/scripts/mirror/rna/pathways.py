@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array
 
-from mirror.rna.gene_lists import match_genes, read_gmt
+from ..readers.gene_lists import read_gmt
+from .gene_lists import match_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -15,8 +15,8 @@ from sklearn.feature_selection import f_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from mirror.config.rna import SelectionSettings
-from mirror.rna.rfecv import rfecv
+from ..config.rna import SelectionSettings
+from .rfecv.eliminate import rfecv
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def rank_elastic_net(x: np.ndarray, y: np.ndarray, settings: SelectionSettings, 
 
 
 def rank_rfecv(x: np.ndarray, y: np.ndarray, settings: SelectionSettings, seed: int, jobs: int | None) -> Ranking:
-    """Recursive elimination with a linear SVM, the published recipe (:mod:`mirror.rna.rfecv`).
+    """Recursive elimination with a linear SVM, the published recipe (:mod:`mirror.rna.rfecv.eliminate`).
 
     The inner folds are stratified and shuffled by ``seed``: unshuffled, sorted barcodes would make
     them folds by hospital. Each inner fold centres the genes on its own training samples; the

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mirror.config.rna import RnaSettings, SelectionSettings
-from mirror.io.atomic import write_text, write_tsv
-from mirror.io.errors import InputError
-from mirror.rna.gene_lists import match_genes, read_gene_list
-from mirror.rna.matrix import CHUNK, dense, row_numbers, values_kind
-from mirror.rna.normalize import LINEAR
-from mirror.rna.rankings import RANKERS, Ranking
-from mirror.rna.transform import fit_transform, with_expression
+from ..config.rna import RnaSettings, SelectionSettings
+from ..core.atomic import write_text, write_tsv
+from ..core.errors import InputError
+from ..readers.gene_lists import read_gene_list
+from .gene_lists import match_genes
+from .matrix import CHUNK, dense, row_numbers, values_kind
+from .normalize import LINEAR
+from .rankings import RANKERS, Ranking
+from .transform import fit_transform, with_expression
 
 if TYPE_CHECKING:
     from anndata import AnnData

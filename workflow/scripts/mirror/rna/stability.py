@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mirror.io.errors import InputError
+from ..core.errors import InputError
 
 COLUMNS = ["gene", "chosen", "folds", "share", "by_method", "in_list", "mean_rank", "leaks"]
 

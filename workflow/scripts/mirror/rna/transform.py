@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mirror.config.rna import RnaSettings
-from mirror.io.atomic import atomic_path
-from mirror.io.errors import InputError
-from mirror.rna.batch import Combat, quantile_map, quantile_reference
-from mirror.rna.matrix import CHUNK, column_numbers, dense, row_numbers, values_kind
-from mirror.rna.pathways import Membership, find_members
+from ..config.rna import RnaSettings
+from ..core.atomic import atomic_path
+from ..core.errors import InputError
+from .batch import Combat, quantile_map, quantile_reference
+from .matrix import CHUNK, column_numbers, dense, row_numbers, values_kind
+from .pathways import Membership, find_members
 
 if TYPE_CHECKING:
     from anndata import AnnData

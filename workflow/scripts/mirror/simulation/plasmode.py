@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..io.atomic import atomic_path
+from ..core.atomic import atomic_path
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from ..io.atomic import atomic_path
+from ..core.atomic import atomic_path
 
 MPP = 0.25  # 40x
 GLASS = 243

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .names import DEFAULT, SITES, patient_names
+from ..plan.simulated import DEFAULT, SITES, patient_names
 
 GROUPS = ("shared", "slide", "rna")
 N_FACTORS = 4  # a group; as in the published measurement of what retention keeps

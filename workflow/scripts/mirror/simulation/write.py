@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..config.cohort import SimulateSettings
-from ..io.atomic import write_text, write_tsv
-from ..io.progress import progress
-from .names import DEFAULT, slide_names
+from ..core.atomic import write_text, write_tsv
+from ..core.progress import progress
+from ..plan.simulated import DEFAULT, slide_names
 from .render import render_region, write_slide
 from .world import draw_world
 

@@ -13,10 +13,10 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mirror.config.pretrain import PretrainSettings
-from mirror.io.devices import lock_gpu
-from mirror.io.errors import InputError
-from mirror.io.progress import configure_logging
+from ..compute.gpus import lock_gpu
+from ..config.pretrain import PretrainSettings
+from ..core.errors import InputError
+from ..core.step import configure_logging
 
 log = logging.getLogger("mirror.training")
 
@@ -28,7 +28,7 @@ class Job:
     Attributes
     ----------
     patients, slides, splits, expression, transform, features_dir, feature_status, min_focus
-        See `mirror.training.data.load_paired`.
+        See `mirror.dataset.paired.load_paired`.
     fold, variant : str
         Which fold and which variant.
     settings : dict
@@ -91,10 +91,10 @@ def train_here(job: Job) -> None:
     """Pre-train in this process, as the rank that torchrun gave it, if any."""
     import torch
 
-    from .data import load_paired
+    from ..compute.device import choose_device
+    from ..dataset.paired import load_paired
     from .distributed import process_group
     from .loop import pretrain
-    from .step import choose_device
 
     settings = PretrainSettings.model_validate(job.settings)
     device = choose_device(settings.train.device, int(os.environ.get("LOCAL_RANK", "0")))

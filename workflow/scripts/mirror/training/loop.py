@@ -14,24 +14,24 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-import mirror
-from mirror.config.pretrain import PretrainSettings
-from mirror.io.checkpoints import defining_config, save_checkpoint
-from mirror.io.errors import InputError
-from mirror.model.mirror import Mirror, build_model
-from mirror.model.targets import bag_statistics
-
-from .data import PairedData
+from ..compute.device import choose_device, choose_precision, steady
+from ..config.pretrain import PretrainSettings
+from ..core.errors import InputError
+from ..core.seeds import torch_seed
+from ..core.version import __version__
+from ..dataset.epochs import EpochPlan, Visit
+from ..dataset.loader import BagLoader
+from ..dataset.paired import PairedData
+from ..io.checkpoints import defining_config, save_checkpoint
+from ..model.mirror import Mirror, build_model
+from ..model.reconstruction import bag_statistics
 from .distributed import Group
-from .guard import find_culprit, raise_not_finite
-from .loader import BagLoader
 from .monitor import Clock, CollapseAlarm, Means, TrainingLog
-from .plan import EpochPlan, Visit
-from .seeds import torch_seed
-from .start import check_apart, read_start, start_from
-from .state import StateStore, state_key
-from .step import Average, Batch, TrainStep, choose_device, choose_precision, learning_rate, make_optimizer, steady
-from .watch import Watcher
+from .nonfinite import find_culprit, raise_not_finite
+from .resume import StateStore, state_key
+from .step import Average, Batch, TrainStep, learning_rate, make_optimizer
+from .validation import Watcher
+from .warm_start import check_apart, read_start, start_from
 
 log = logging.getLogger("mirror.training")
 
@@ -151,7 +151,7 @@ class _Run:
                 "data": data.digest(),
                 "device": device.type,
                 "world": group.world,
-                "code": mirror.__version__,
+                "code": __version__,
                 "variant": variant,
                 **({"start": self.start.sha256} if self.start else {}),
             }
@@ -361,7 +361,7 @@ class _Run:
             watched=self.watched,
             seed=self.seed,
             variant=self.variant,
-            code_version=mirror.__version__,
+            code_version=__version__,
             started_from=self.start.record() if self.start else None,
         )
         self.log.write(log_tsv)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from mirror.io.atomic import write_tsv
+from ..core.atomic import write_tsv
 
 log = logging.getLogger("mirror.training")
 RECALLS = (1, 5, 10)

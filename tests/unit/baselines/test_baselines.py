@@ -1,0 +1,200 @@
+"""Baselines: each runs in the same folds, finds the signal, and says what it lacks."""
+
+from __future__ import annotations
+
+import json
+import runpy
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from mirror.audit.provenance import read_fitted
+from mirror.baselines import find_baseline, load_all
+from mirror.baselines.methods.clinical_cox import covariates, stage_number
+from mirror.baselines.run import evaluate_baseline
+from mirror.config.evaluation import EvaluationSettings
+from mirror.config.rna import RnaSettings
+from mirror.core.errors import InputError
+from mirror.dataset.patches import Slides
+from mirror.evaluation.score import score_predictions
+from mirror.io.features import write_features
+from mirror.io.predictions import Names, read_predictions
+from mirror.plan.registry import find_baselines
+from mirror.rna.transform import fit_transform
+
+QUICK = EvaluationSettings(
+    probe={"C": [0.01], "inner_folds": 3},
+    statistics={"bootstrap": 50},
+    baseline={"mil_epochs": 8, "mil_lr": 5e-3, "mil_width": 16, "mil_tokens": 16, "mlp_epochs": 30, "forest_trees": 20},
+)
+FOLDS = pd.DataFrame(
+    [
+        {"patient_id": f"P{i:03d}", "repeat": 0, "fold": fold, "set": "test" if i % 2 == fold else "train"}
+        for fold in range(2)
+        for i in range(60)
+    ]
+)
+CASES = [(name, task) for name, entry in sorted(load_all().items()) for task in entry.tasks]
+
+
+@pytest.fixture(scope="module")
+def sources(evaluation_cohort, tmp_path_factory):
+    """Patch features (every third patient has two slides) and genes that carry the factors."""
+    patients, factors, _, _ = evaluation_cohort
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("features")
+    to_patch, to_gene = 0.7 * rng.normal(size=(2, 12)), rng.normal(size=(2, 80))
+    rows = []
+    for i, patient in enumerate(patients.index):
+        for k in range(1 + (i % 3 == 0)):
+            n = int(rng.integers(15, 40))
+            features = (factors[i] @ to_patch + rng.normal(size=(n, 12))).astype(np.float32)
+            coords = np.c_[np.arange(n), np.zeros(n, int)] * 256
+            write_features(folder / f"{patient}_{k}.h5", features, coords, encoder="plain", dtype="float32")
+            rows.append({"slide_id": f"{patient}_{k}", "patient_id": patient})
+    genes = (factors @ to_gene + 1.5 * rng.normal(size=(len(patients), 80))).astype(np.float32)
+    genes[3, 5] = 36893.0  # as in the real z-scores
+    place = {patient: row for row, patient in enumerate(patients.index)}
+
+    def expression(wanted):
+        return genes[[place[p] for p in wanted]], list(wanted)
+
+    return Slides(pd.DataFrame(rows), folder), {f"r0f{k}": expression for k in range(2)}
+
+
+def _run(name, task, evaluation_cohort, sources, **changes):
+    patients, *_ = evaluation_cohort
+    slides, expression = sources
+    given = {"patients": patients, "slides": slides, "expression": expression, **changes}
+    table = given.pop("patients")
+    return evaluate_baseline(name, table, FOLDS, task, Names("sim", "enc", "cv5", name), QUICK, 1, **given)
+
+
+def test_registry_is_what_the_workflow_plans():
+    """The plan's list (made before any environment exists) and the registry agree."""
+    planned = {name: (entry.modality, entry.tasks) for name, entry in find_baselines().items()}
+    assert {name: (entry.modality, entry.tasks) for name, entry in load_all().items()} == planned
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_baseline_predicts_every_patient_and_finds_the_signal(name, task, evaluation_cohort, sources):
+    """Held-out AUROC or C-index well above one half, in every baseline."""
+    patients, *_ = evaluation_cohort
+    result = _run(name, task, evaluation_cohort, sources)
+    assert (result.rows.groupby("head")["patient_id"].nunique() == len(patients)).all()
+    assert set(result.rows["protocol"]) == {"supervised"}
+    assert set(result.metadata["patients"]) == {"r0f0", "r0f1"}
+    table = score_predictions({task: result.rows}, {"sim": patients}, {("sim", "cv5"): FOLDS}, QUICK).metrics
+    metric = "auroc" if task == "subtyping" else "c_index"
+    assert (table.query(f"fold == 'pooled' and metric == '{metric}'")["value"] > 0.6).all()
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_baseline_without_its_data_yields_no_rows_and_a_reason(name, task, evaluation_cohort, sources):
+    """No slides, no RNA, no clinical columns: an empty table that says so."""
+    bare = evaluation_cohort[0].drop(columns=["age", "sex", "stage"])
+    result = _run(name, task, evaluation_cohort, sources, patients=bare, slides=None, expression=None)
+    assert len(result.rows) == 0 and len(result.metadata["notes"]) == 2
+    assert "left out" in result.metadata["notes"][0]
+
+
+def test_unknown_baselines_and_tasks_are_one_line_errors(evaluation_cohort, sources):
+    """The error names what there is."""
+    with pytest.raises(InputError, match="rna_cox"):
+        find_baseline("rna_coxx")
+    with pytest.raises(InputError, match="its tasks: survival"):
+        _run("rna_cox", "subtyping", evaluation_cohort, sources)
+
+
+def test_stages():
+    """Stages of many spellings."""
+    spelled = ["Stage I", "stage IIIA", "IV", "Stage IIB", "2", "Stage X", "not reported", None, "I/II NOS"]
+    assert [stage_number(text) for text in spelled][:5] == [1, 3, 4, 2, 2]
+    assert np.isnan([stage_number(text) for text in spelled[5:8]]).all()
+
+
+def test_covariates_are_learnt_from_training_patients():
+    """Medians and categories come from training; names of patients and unknown columns are left out."""
+    train = pd.DataFrame(
+        {
+            "age": [60, 70, None, 80],
+            "sex": ["male", "female", "male", "male"],
+            "stage": [None, None, None, "Stage I"],
+            "site": list("abcd"),
+        }
+    )
+    test = pd.DataFrame({"age": [None], "sex": ["other"], "stage": ["Stage IV"], "site": ["e"]})
+    x, x_test, used = covariates(train, test)
+    assert used == ["age", "sex"]
+    assert x.shape == (4, 3) and list(x_test[0]) == [70.0, 1.0, 0.0]
+
+
+def test_bags_hold_a_patients_own_patches_once(sources):
+    """All slides of a patient, without replacement, cut at the size asked for."""
+    slides, _ = sources
+    patient = next(p for p, files in slides.files.items() if len(files) == 2)
+    everything = slides.bag(patient, 10_000, np.random.default_rng(0))
+    assert len(everything) == slides.patches(patient)
+    some = slides.bag(patient, 20, np.random.default_rng(0))
+    assert len(some) == 20 == len(np.unique(some, axis=0))
+    slides_uncached = Slides.__new__(Slides)
+    slides_uncached.__dict__.update({**vars(slides), "_cache": None})
+    assert np.array_equal(slides_uncached.bag(patient, 20, np.random.default_rng(0)), some)
+    mean = np.mean([file.all().mean(axis=0) for file in slides.files[patient]], axis=0)
+    assert np.allclose(slides.pooled("mean", patient), mean, atol=1e-5)
+
+
+def test_baselines_see_the_patches_that_the_models_see(tmp_path):
+    """Blurred patches are left out; of a slide without a sharp one all are kept."""
+    for name, focus in (("half", [1, 9, np.nan, 2]), ("none", [1, 1, 1, 1])):
+        rows = np.arange(4, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+        write_features(tmp_path / f"{name}.h5", rows, None, encoder="e", focus=np.array(focus, np.float32))
+    table = pd.DataFrame({"slide_id": ["half", "none"], "patient_id": ["a", "b"]})
+    sharp, every = Slides(table, tmp_path, min_focus=5.0), Slides(table, tmp_path)
+    assert [s.patches("a") for s in (sharp, every)] == [2, 4]
+    assert sharp.bag("a", 9, np.random.default_rng(0))[:, 0].tolist() == [1, 2]
+    assert sharp.pooled("mean", "a").tolist() == [1.5] * 3 and sharp.pooled("max", "b").tolist() == [3] * 3
+
+
+def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, root):
+    """Expression, fitted transforms, features and tables in; predictions with their provenance out."""
+    patients, *_ = evaluation_cohort
+    slides, expression = sources
+    patients.to_csv(tmp_path / "patients.tsv", sep="\t", index=False)
+    FOLDS.to_csv(tmp_path / "splits.tsv", sep="\t", index=False)
+    genes, names = expression["r0f0"](list(patients.index))
+    adata = anndata.AnnData(X=genes, obs=pd.DataFrame(index=names))
+    adata.uns["mirror"] = json.dumps({"values": "zscore"})
+    adata.write_h5ad(tmp_path / "sim.h5ad")
+    transforms = []
+    for fold in range(2):
+        train = FOLDS.query("fold == @fold and set == 'train'")["patient_id"].tolist()
+        transforms.append(tmp_path / f"transform_r0f{fold}.npz")
+        fit_transform(adata, train, list(adata.var_names), RnaSettings()).save(transforms[-1])
+    folder = next(iter(slides.files.values()))[0].file.path.parent
+    owner = [(file.file.path.stem, p) for p, files in slides.files.items() for file in files] + [("lost", "P000")]
+    pd.DataFrame(owner, columns=["slide_id", "patient_id"]).to_csv(tmp_path / "slides.tsv", sep="\t", index=False)
+    (tmp_path / "status.tsv").write_text("slide_id\tstatus\nlost\tfailed\n")
+    main = runpy.run_path(str(root / "workflow" / "scripts" / "evaluate_baseline.py"))["main"]
+    out = tmp_path / "late_fusion.parquet"
+    main(
+        "late_fusion",
+        "survival",
+        tmp_path / "patients.tsv",
+        tmp_path / "splits.tsv",
+        tmp_path / "slides.tsv",
+        folder,
+        tmp_path / "sim.h5ad",
+        transforms,
+        QUICK.model_dump(),
+        {"cohort": "sim", "encoder": "enc", "scheme": "cv2", "method": "late_fusion"},
+        1,
+        out,
+        [tmp_path / "status.tsv"],
+    )
+    rows, metadata = read_predictions(out)
+    assert set(rows["patient_id"]) == set(patients.index) and set(rows["head"]) == {"discrete", "cox"}
+    assert {record.check for record in read_fitted(out)} == {"probe", "time_bins"}
+    assert len(metadata["sources"]) == 6

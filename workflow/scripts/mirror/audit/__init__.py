@@ -1,0 +1,1 @@
+"""The leak audit: checks, provenance, verdict."""

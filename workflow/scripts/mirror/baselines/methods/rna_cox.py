@@ -1,0 +1,22 @@
+"""Cox regression on the fold's standardised genes."""
+
+from __future__ import annotations
+
+from ...heads.elastic_cox import fit_elastic_cox
+from ..fold_data import FoldData
+from ..registry import baseline
+
+
+@baseline("rna_cox", tasks=("survival",), modality="rna", description="elastic-net Cox regression on genes")
+def fit(fold: FoldData):
+    """Two heads: elastic net (Coxnet), penalties weighted inside the training patients; and the ridge of embeddings.
+
+    The second is the ``cox`` head that frozen embeddings get, here on the genes themselves, so that an encoder is
+    compared with its input under one head.
+    """
+    x, train, x_test, test = fold.rna()
+    found = fit_elastic_cox(x, *fold.outcome(train), x_test, fold.settings, fold.seed)
+    return [
+        ("coxnet", fold.risk_rows(test, found.risk, found.threshold, found.times, found.survival)),
+        fold.linear(x, train, x_test, test, "cox", fold.clipped),
+    ]

@@ -1,0 +1,51 @@
+"""The registry of baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .fold_data import FoldData
+
+    Predictions = list[tuple[str, pd.DataFrame]]
+    Fit = Callable[[FoldData], Predictions]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One row of the registry.
+
+    Attributes
+    ----------
+    name : str
+    tasks : tuple of str
+    modality : {"wsi", "rna", "fused", "clinical"}
+    description : str
+        One clause, shown in tables.
+    fit : callable
+        ``fit(fold: FoldData) -> list of (head, rows)``, rows as `subtyping_rows` or
+        `survival_rows` give them.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    modality: str
+    description: str
+    fit: Fit
+
+
+REGISTRY: dict[str, Baseline] = {}
+
+
+def baseline(name: str, *, tasks: tuple[str, ...], modality: str, description: str) -> Callable[[Fit], Fit]:
+    """Register the decorated function as a baseline."""
+
+    def register(fit: Fit) -> Fit:
+        REGISTRY[name] = Baseline(name, tasks, modality, description, fit)
+        return fit
+
+    return register

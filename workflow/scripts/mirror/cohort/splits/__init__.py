@@ -1,0 +1,1 @@
+"""Folds: stratified, by site, published."""

@@ -1,0 +1,1 @@
+"""GPUs, devices, precision and determinism."""

@@ -1,0 +1,1 @@
+"""One fold in memory: bags, patches, pairs, batches, epochs."""

@@ -1,0 +1,1 @@
+"""Patch encoders: table, weights, building, running."""

@@ -1,0 +1,255 @@
+"""All predictions of a run -> metrics by fold, pooled metrics with intervals, comparisons."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..config.evaluation import EvaluationSettings
+from ..core.folds import fold_name
+from ..io.predictions import KEYS, Names, read_all
+from ..metrics.classification import align_classes, subtyping_metrics
+from ..metrics.retrieval import retrieval_metrics
+from ..metrics.statistics import bootstrap_weights, percentile_interval
+from ..metrics.survival import Censoring, FoldRisks, logrank_p, survival_metrics
+from .compare import Entry, compare_entries
+from .retrieval import evaluate_retrieval
+
+log = logging.getLogger(__name__)
+
+POOLED = "pooled"
+COLUMN = "_column"
+"""Place of a row's patient in the bootstrap weights."""
+METRIC_COLUMNS = [
+    *("cohort", "encoder", "scheme", "method", "task", "protocol", "modality", "head", "seed", "repeat", "fold"),
+    *("draw", "metric", "value", "ci_low", "ci_high", "n", "events"),
+]
+SCHEME = ["cohort", "scheme"]
+BLOCK_ELEMENTS = 4_000_000
+"""Weights (resamples x patients) handled at once, so that memory stays bounded for large cohorts."""
+
+
+@dataclass(frozen=True)
+class MetricTables:
+    """What `compute_metrics` returns.
+
+    Attributes
+    ----------
+    metrics : DataFrame
+        Long form, `METRIC_COLUMNS`. Rows of a fold have no interval; pooled rows have fold
+        "pooled", repeat and draw -1, and the mean over repeats and draws.
+    comparisons : DataFrame
+        See `mirror.evaluation.compare`.
+    notes : DataFrame
+        Metrics that were left out: the keys, repeat, fold, draw, metric, reason.
+    """
+
+    metrics: pd.DataFrame
+    comparisons: pd.DataFrame
+    notes: pd.DataFrame
+
+
+@dataclass
+class _Context:
+    """What the groups of one cohort and scheme share."""
+
+    weights: np.ndarray
+    censoring: dict[tuple[int, int], Censoring]
+    test_share: float
+    settings: EvaluationSettings
+    everyone: Censoring | None = None
+    rows: list[dict] = field(default_factory=list)
+    notes: list[dict] = field(default_factory=list)
+
+
+def _prepare(
+    part: pd.DataFrame, patients: pd.DataFrame | None, splits: pd.DataFrame | None, settings: EvaluationSettings
+) -> _Context:
+    known = int(part[COLUMN].max()) + 1
+    seed = int(part["seed"].min())
+    weights = bootstrap_weights(known, settings.statistics.bootstrap, seed)
+    censoring, shares, everyone = {}, [], None
+    if "time_days" in part:
+        rows = part.drop_duplicates("patient_id")
+        everyone = Censoring.fit(rows["time_days"].to_numpy(float), rows["event"].to_numpy())
+    if splits is not None:
+        for (repeat, fold), rows in splits.groupby(["repeat", "fold"]):
+            count = rows["set"].value_counts()
+            shares.append(count.get("test", 0) / max(1, count.get("train", 0)))
+            if patients is not None and "time_days" in part:
+                train = patients.reindex(rows.loc[rows["set"] == "train", "patient_id"])
+                train = train[(train["time_days"] > 0) & train["event"].isin([0, 1])]
+                if len(train):
+                    censoring[repeat, fold] = Censoring.fit(train["time_days"].to_numpy(float), train["event"])
+    share = float(np.mean(shares)) if shares else 0.25
+    return _Context(weights, censoring, share, settings, everyone)
+
+
+def _score(task: str, part: pd.DataFrame, weights: np.ndarray, context: _Context):
+    """Metrics of some rows (one fold, or all folds of a replicate): values (R,) and what was left out."""
+    if task == "survival":
+        folds = []
+        for (repeat, fold), rows in part.groupby(["repeat", "fold"], sort=True):
+            # Without splits (transfer to another cohort) the evaluated patients give the censoring weights.
+            censoring = context.censoring.get((repeat, fold), context.everyone)
+            folds.append(
+                FoldRisks(
+                    rows[COLUMN].to_numpy(),
+                    rows["time_days"].to_numpy(float),
+                    rows["event"].to_numpy(int),
+                    rows["risk"].to_numpy(float),
+                    rows["survival_times"].iloc[0],
+                    np.stack(list(rows["survival"])),
+                    censoring,
+                )
+            )
+        return survival_metrics(folds, weights, context.settings.survival.horizons_days)
+    w = weights[:, part[COLUMN].to_numpy()].astype(np.float64)
+    if task == "retrieval":
+        return retrieval_metrics(part["rank"].to_numpy(float), w), {}
+    truth, p, names = align_classes(part["y_true"].to_numpy(str), list(part["classes"]), list(part["probabilities"]))
+    found = subtyping_metrics(truth, p, w)
+    left_out = {}
+    for name in [name for name, values in found.items() if not np.isfinite(values[0])]:
+        del found[name]
+        left_out[name] = f"only {names[truth[0]]} among the patients" if len(set(truth)) == 1 else "not defined"
+    return found, left_out
+
+
+def _blocks(task: str, part: pd.DataFrame, context: _Context):
+    """`_score` over blocks of resamples."""
+    step = max(1, BLOCK_ELEMENTS // max(1, len(part)))
+    first, left_out = _score(task, part, context.weights[:step], context)
+    for start in range(step, len(context.weights), step):
+        more, _ = _score(task, part, np.vstack([context.weights[:1], context.weights[start : start + step]]), context)
+        first = {name: np.r_[values, more[name][1:]] for name, values in first.items()}
+    return first, left_out
+
+
+def _counts(task: str, part: pd.DataFrame) -> dict:
+    patients = part.drop_duplicates("patient_id")
+    return {"n": len(patients), "events": int(patients["event"].sum()) if task == "survival" else None}
+
+
+def _note(context: _Context, keys: dict, repeat, fold, draw, left_out: Mapping[str, str]) -> None:
+    for metric, reason in left_out.items():
+        context.notes.append({**keys, "repeat": repeat, "fold": fold, "draw": draw, "metric": metric, "reason": reason})
+
+
+def _group(keys: dict, part: pd.DataFrame, context: _Context) -> Entry:
+    """Rows of one method, protocol, modality and head."""
+    task, level = keys["task"], context.settings.statistics.level
+    one = np.ones((1, context.weights.shape[1]), dtype=np.float32)
+    by_fold: dict[tuple, dict[str, float]] = {}
+    for (seed, repeat, fold, draw), rows in part.groupby(["seed", "repeat", "fold", "draw"], sort=True):
+        values, left_out = _score(task, rows, one, context)
+        if task == "survival":
+            p = logrank_p(rows["time_days"].to_numpy(float), rows["event"].to_numpy(), rows["risk_group"].to_numpy())
+            if p is not None:
+                values["logrank_p"] = np.array([p])
+        shared = {**keys, "seed": seed, "repeat": repeat, "fold": fold, "draw": draw, **_counts(task, rows)}
+        context.rows += [{**shared, "metric": name, "value": float(v[0])} for name, v in values.items()]
+        _note(context, {**keys, "seed": seed}, repeat, fold_name(repeat, fold), draw, left_out)
+        for name, v in values.items():
+            by_fold.setdefault((seed, repeat, fold), {}).setdefault(name, []).append(float(v[0]))
+    entry = Entry(keys, **_counts(task, part), rows=part, test_share=context.test_share)
+    entry.by_fold = {key: {name: float(np.mean(v)) for name, v in found.items()} for key, found in by_fold.items()}
+    gathered: dict[str, list[np.ndarray]] = {}
+    for seed, of_seed in part.groupby("seed", sort=True):
+        mean: dict[str, list[np.ndarray]] = {}
+        p_values = []
+        for _, rows in of_seed.groupby(["repeat", "draw"], sort=True):
+            values, left_out = _blocks(task, rows, context)
+            _note(context, {**keys, "seed": seed}, -1, POOLED, -1, left_out)
+            for name, v in values.items():
+                mean.setdefault(name, []).append(v)
+            if task == "survival":
+                group = rows["risk_group"].to_numpy()
+                p_values.append(logrank_p(rows["time_days"].to_numpy(float), rows["event"].to_numpy(), group))
+        shared = {**keys, "seed": seed, "repeat": -1, "fold": POOLED, "draw": -1, **_counts(task, of_seed)}
+        for name, arrays in mean.items():
+            values = np.mean(arrays, axis=0)
+            gathered.setdefault(name, []).append(values)
+            interval = percentile_interval(values, level)
+            context.rows.append(
+                {**shared, "metric": name, "value": interval.value, "ci_low": interval.low, "ci_high": interval.high}
+            )
+        known = [p for p in p_values if p is not None]
+        if known:  # several repeats or draws: the median, a mean of p values means nothing
+            context.rows.append({**shared, "metric": "logrank_p", "value": float(np.median(known))})
+    entry.pooled = {name: np.mean(arrays, axis=0) for name, arrays in gathered.items()}
+    return entry
+
+
+def score_predictions(
+    predictions: Mapping[str, pd.DataFrame],
+    patients: Mapping[str, pd.DataFrame],
+    splits: Mapping[tuple[str, str], pd.DataFrame],
+    settings: EvaluationSettings,
+) -> MetricTables:
+    """Score prediction tables.
+
+    Parameters
+    ----------
+    predictions : mapping of task to DataFrame
+        See `mirror.io.predictions`.
+    patients : mapping of cohort to DataFrame
+        Indexed by patient_id; survival needs ``time_days`` and ``event``.
+    splits : mapping of (cohort, scheme) to DataFrame
+    settings : EvaluationSettings
+
+    Returns
+    -------
+    MetricTables
+    """
+    rows, notes, comparisons = [], [], []
+    for task, frame in predictions.items():
+        # The weights are drawn once a cohort, scheme and task: resample r is the same patients for every method.
+        for scheme, part in frame.groupby(SCHEME, sort=True):
+            part = part.assign(**{COLUMN: pd.factorize(part["patient_id"], sort=True)[0]})
+            context = _prepare(part, patients.get(scheme[0]), splits.get(scheme), settings)
+            entries = []
+            for key, group in part.groupby(KEYS, sort=True):
+                entries.append(_group(dict(zip(KEYS, key, strict=True)), group, context))
+            comparisons.append(compare_entries(task, entries, settings.statistics.level))
+            rows += context.rows
+            notes += context.notes
+    metrics = pd.DataFrame(rows).reindex(columns=METRIC_COLUMNS)
+    bad = metrics["value"].isna()
+    if bad.any():
+        raise ValueError(f"a metric is NaN: {metrics[bad].iloc[0].to_dict()}")
+    metrics["events"] = metrics["events"].astype("Int64")
+    columns = [*KEYS, "seed", "repeat", "fold", "draw", "metric", "reason"]
+    reasons = pd.DataFrame(notes, columns=columns).drop_duplicates().reset_index(drop=True)
+    compared = [table for table in comparisons if len(table)]
+    joined = pd.concat(compared, ignore_index=True) if compared else compare_entries("", [], 0.95)
+    return MetricTables(metrics, joined, reasons)
+
+
+def compute_metrics(
+    predictions: Sequence[str | Path],
+    patients: Mapping[str, pd.DataFrame],
+    splits: Mapping[tuple[str, str], pd.DataFrame],
+    settings: EvaluationSettings,
+    embeddings: Sequence[str | Path] = (),
+    seed: int = 0,
+) -> MetricTables:
+    """`score_predictions` of every prediction file of a run, and retrieval from its embeddings.
+
+    ``embeddings`` are ``.../{cohort}/{encoder}/{scheme}/{variant}/{fold}.h5ad``: the names are
+    read from the folders.
+    """
+    tables = read_all(predictions)
+    folders: dict[Path, list[Path]] = {}
+    for path in map(Path, embeddings):
+        folders.setdefault(path.parent, []).append(path)
+    ranked = [evaluate_retrieval(files, Names(*folder.parts[-4:]), seed) for folder, files in folders.items()]
+    ranked = [rows for rows in ranked if len(rows)]
+    if ranked:
+        tables["retrieval"] = pd.concat(ranked, ignore_index=True)
+    return score_predictions(tables, patients, splits, settings)

@@ -1,0 +1,1 @@
+"""What only a simulated cohort allows: the known truth."""

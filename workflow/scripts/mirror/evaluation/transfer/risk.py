@@ -1,0 +1,146 @@
+"""Zero-shot transfer of risk: survival heads of one cohort applied to the patients of another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...config.evaluation import EvaluationSettings
+from ...core.errors import InputError
+from ...core.folds import fold_name, parse_fold
+from ...core.hashing import sha256_file
+from ...core.patient_keys import patient_key
+from ...heads.survival import TooFewEvents, fit_survival
+from ...io.embeddings import FoldEmbeddings, check_membership, load_fold
+from ...io.predictions import Names, Result, empty, stamp
+from ...io.splits import iterate_folds
+from ...targets.base import usable
+from ...targets.survival import survival_rows
+
+log = logging.getLogger(__name__)
+
+
+def transfer_risk(
+    source_files: Sequence[str | Path],
+    source_patients: pd.DataFrame,
+    source_splits: pd.DataFrame,
+    target_files: Sequence[str | Path],
+    target_patients: pd.DataFrame,
+    names: Names,
+    settings: EvaluationSettings,
+    seed: int,
+    allowed: Collection[str] | None = None,
+) -> Result:
+    """Fit a survival head in the source cohort and rank the target cohort, which nothing was fitted on.
+
+    Parameters
+    ----------
+    source_files, target_files : sequence of path-like
+        ``{fold}.h5ad``: embeddings of either cohort by the SAME checkpoints, one a fold of the
+        source's splits.
+    source_patients, target_patients : DataFrame
+        Indexed by patient_id.
+    source_splits : DataFrame
+        Only training patients of the source are fitted on, so that its own figures stay comparable.
+    names : Names
+        ``cohort`` is the target; name the source in ``scheme`` (for example ``cv5_from_BRCA``).
+    settings, seed
+        See `evaluate_embeddings`.
+    allowed : collection of str, optional
+        Patients of the target that may count; all by default. Whoever is in the source as well,
+        under any form of the identifier, counts nowhere.
+
+    Returns
+    -------
+    Result
+        Protocol ``transfer``. Every fold's model predicts every target patient: the model's
+        repeat and fold become the row's ``draw`` (numbered), so that metrics are averaged over
+        models and no patient counts twice. The risk threshold is the source's training median.
+
+    Raises
+    ------
+    InputError
+        No patient of the target is left; a fold lacks embeddings; the two cohorts' embeddings of a
+        fold are of two checkpoints.
+    """
+    by_fold = {parse_fold(Path(path).stem): Path(path) for path in target_files}
+    known, target = usable(source_patients, "survival"), usable(target_patients, "survival")
+    here_too = {patient_key(p) for p in source_patients.index}
+    both = [p for p in target.index if patient_key(p) in here_too]
+    target = target.drop(index=both)
+    if allowed is not None:
+        target = target[target.index.isin(set(allowed))]
+    if target.empty:
+        raise InputError(
+            f"no patient of the target is left ({len(both)} with an outcome are in the source too)",
+            remedy="name a target cohort of other patients with known outcomes",
+        )
+    sources = {parse_fold(Path(path).stem): Path(path) for path in source_files}
+    parts, seen, notes = [], {}, []
+    if both:
+        notes.append(f"{len(both)} patients of the target are in the source too and were left out, {both[0]} first")
+    for draw, fold in enumerate(iterate_folds(source_splits)):
+        key = (fold.repeat, fold.fold)
+        if key not in sources or key not in by_fold:
+            raise InputError("a fold has no embeddings in one of the cohorts", row=fold_name(*key))
+        here, there = load_fold(sources[key]), load_fold(by_fold[key])
+        check_membership(here, fold, sources[key])
+        _check_same_model(here, there, by_fold[key])
+        train = [p for p in fold.train if p in known.index]
+        seen[fold.name] = {"train": train, "inner_validation": train, "encoder": here.provenance}
+        for modality in settings.modalities:
+            if modality not in here.modalities or modality not in there.modalities:
+                continue
+            x, rows = here.matrix(modality, train)
+            x_test, rows_test = there.matrix(modality, list(target.index))
+            if not rows or not rows_test:
+                notes.append(f"{fold.name}, {modality}: no patients with this modality")
+                continue
+            if x.shape[1] != x_test.shape[1]:
+                raise InputError(
+                    f"embeddings {x.shape[1]} and {x_test.shape[1]} wide: not of one checkpoint", file=by_fold[key]
+                )
+            time, event = _outcome(known.loc[rows])
+            for head in settings.survival.models:
+                try:
+                    found, remarks = fit_survival(x, time, event, x_test, head, settings.survival, settings.probe, seed)
+                except TooFewEvents as reason:
+                    notes.append(f"{fold.name}, {modality}, {head}: left out, {reason}")
+                    continue
+                notes += [f"{fold.name}, {modality}, {head}: {remark}" for remark in remarks]
+                predicted = survival_rows(
+                    rows_test,
+                    *_outcome(target.loc[rows_test]),
+                    found.risk,
+                    found.threshold,
+                    found.times,
+                    found.survival,
+                )
+                how = {"task": "survival", "protocol": "transfer", "modality": modality, "head": head}
+                parts.append(stamp(predicted, names, **how, repeat=0, fold=0, draw=draw, seed=seed))
+    for note in dict.fromkeys(notes):
+        log.warning("%s %s %s: %s", names.cohort, names.method, names.scheme, note)
+    metadata = {
+        "patients": seen,
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "sources": [{"file": str(p), "sha256": sha256_file(p)} for p in (*sources.values(), *by_fold.values())],
+        "notes": list(dict.fromkeys(notes)),
+    }
+    return Result(pd.concat(parts, ignore_index=True) if parts else empty("survival"), metadata)
+
+
+def _check_same_model(here: FoldEmbeddings, there: FoldEmbeddings, path: Path) -> None:
+    recorded = [e.provenance.get("checkpoint_sha256") for e in (here, there)]
+    if all(recorded) and recorded[0] != recorded[1]:
+        raise InputError(
+            "embedded with another checkpoint than the source cohort", file=path, remedy="delete it and run again"
+        )
+
+
+def _outcome(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return table["time_days"].to_numpy(float), table["event"].to_numpy(float).astype(int)

@@ -1,0 +1,1 @@
+"""From tiles to patch features on disk: embed, share, repair, import."""

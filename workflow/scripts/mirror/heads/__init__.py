@@ -1,0 +1,1 @@
+"""Models on vectors: scaling, logistic, hazards, Cox."""

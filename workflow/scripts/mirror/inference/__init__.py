@@ -1,0 +1,1 @@
+"""From checkpoint and data to embeddings."""

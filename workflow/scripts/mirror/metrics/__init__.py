@@ -1,0 +1,1 @@
+"""Pure functions of arrays: classification, survival, retrieval, statistics."""

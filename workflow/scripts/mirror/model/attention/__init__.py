@@ -1,0 +1,1 @@
+"""Attention: exact, Nystroem and their parts."""

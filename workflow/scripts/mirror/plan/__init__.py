@@ -1,0 +1,1 @@
+"""What the DAG is made of. Standard library only."""

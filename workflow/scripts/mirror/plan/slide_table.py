@@ -1,0 +1,103 @@
+"""The slide table: one row per slide, read with the standard library while the DAG is built."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.names import safe_name
+
+SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One row of the slide table."""
+
+    slide_id: str
+    patient_id: str
+    slide_path: str
+    mpp: float | None
+    size: int | None  # bytes; None while the file is missing. A replaced file reruns its shard.
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as a dictionary."""
+        return dict(vars(self))
+
+
+def _number(text: str, file: str, row: int) -> float | None:
+    if text.strip() in ("", "NA", "nan", "None"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"mpp is `{text}`, not a number", file=file, row=f"row {row}", remedy="micrometres a pixel, as in 0.25"
+        ) from None
+
+
+def read_slide_table(path: str | Path) -> list[Slide]:
+    """Read ``slide_id, patient_id, slide_path[, mpp]`` (tab- or comma-separated).
+
+    Slide names are brought to the one spelling that files are written under (`safe_name`), so that
+    every step finds what another wrote; paths are left as they are, since the file system knows them so.
+
+    Raises
+    ------
+    InputError
+        A missing file or column, an empty or repeated identifier, a name that cannot be a file's;
+        names the row.
+    """
+    file = str(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            head = handle.readline()
+            handle.seek(0)
+            rows = csv.DictReader(handle, delimiter="\t" if "\t" in head else ",")
+            columns = [c.strip() for c in rows.fieldnames or []]
+            missing = [c for c in SLIDE_COLUMNS[:2] if c not in columns]
+            if missing:
+                near = difflib.get_close_matches(missing[0], columns, n=1, cutoff=0.0)
+                raise InputError(
+                    f"column `{missing[0]}` is missing",
+                    file=file,
+                    remedy=f"rename `{near[0]}`?" if near else "see config/README.md",
+                )
+            slides: list[Slide] = []
+            seen: dict[str, tuple[int, str]] = {}  # row and spelling of each name
+            for number, row in enumerate(rows, start=2):
+                written, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
+                if not written or not patient:
+                    raise InputError("slide_id or patient_id is empty", file=file, row=f"row {number}")
+                try:
+                    slide = safe_name(written)
+                except InputError as error:
+                    raise InputError(error.problem, file=file, row=f"row {number}", remedy=error.remedy) from None
+                if slide in seen:
+                    first, spelling = seen[slide]
+                    unlike = "" if spelling == written else ", its accents written as other Unicode characters"
+                    raise InputError(
+                        f"slide_id `{slide}` is also in row {first}{unlike}",
+                        file=file,
+                        row=f"row {number}",
+                        remedy="give every slide one row and a name of its own",
+                    )
+                seen[slide] = number, written
+                where = (row.get("slide_path") or "").strip()
+                try:
+                    size = os.stat(where).st_size if where else None
+                except (OSError, ValueError):  # ValueError: a path that no file system can hold
+                    size = None
+                slides.append(Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size))
+    except FileNotFoundError:
+        raise InputError("this slide table does not exist", file=file, remedy="make it, or mend the path") from None
+    except UnicodeDecodeError:
+        raise InputError("not a UTF-8 text table", file=file) from None
+    if not slides:
+        raise InputError("the slide table has no rows", file=file)
+    return slides

@@ -1,0 +1,1 @@
+"""Files that others made: tables, expression, clinical tables, patch features, gene lists."""

@@ -1,0 +1,151 @@
+"""Cells of clinical tables: missing values, events, times, sexes, stages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...core.errors import InputError
+
+MISSING = {
+    "", "na", "n/a", "#n/a", "nan", "none", "null", "--", "'--", "-", ".", "unknown", "not reported", "not available",
+    "[not available]", "[not applicable]", "[not evaluated]", "[unknown]", "[discrepancy]", "[completed]",
+    "not applicable", "<na>", "[pending]", "not allowed to collect",
+}  # fmt: skip
+"""Cells that mean a missing value (compared in lower case)."""
+
+DAYS_A_MONTH = 365.25 / 12
+"""Days in a month where a format does not say otherwise: 30.4375."""
+DAYS = {"days": 1.0, "months": DAYS_A_MONTH, "years": 365.25}
+
+_EVENTS = {
+    "deceased": 1, "dead": 1, "died": 1, "death": 1, "yes": 1, "true": 1, "event": 1, "recurred": 1, "progressed": 1,
+    "recurred/progressed": 1, "progression": 1, "recurrence": 1, "relapse": 1, "dead with tumor": 1,
+    "living": 0, "alive": 0, "no": 0, "false": 0, "censored": 0, "diseasefree": 0, "disease free": 0, "lost": 0,
+    "progression free": 0, "progressionfree": 0, "alive or dead tumor free": 0,
+}  # fmt: skip
+
+
+@dataclass
+class Parsed:
+    """What a format's reader hands back before the shared steps.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        Text columns patient_id, label, time, event, site, age, sex, stage and covariates; may have several rows
+        a patient; missing as NaN. ``time`` and ``event`` are as in the file.
+    days_a_unit : float
+        Factor from the file's time to days.
+    one_means : {"event", "censored"}
+        Polarity of 0/1 events.
+    facts : dict
+        The columns used and how; goes to the report.
+    vital : str or None
+        A column of ``frame`` that says Alive or Dead, to check the polarity of overall survival.
+    warnings : list of str
+    """
+
+    frame: pd.DataFrame
+    days_a_unit: float
+    one_means: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    vital: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def blank(column: pd.Series) -> pd.Series:
+    """Return text with every kind of missing mark as NaN."""
+    text = column.astype("string").str.strip()
+    return text.mask(text.str.lower().isin(MISSING)).astype(object).where(lambda s: s.notna(), np.nan)
+
+
+def to_number(column: pd.Series, name: str, file: str) -> pd.Series:
+    """Return float64 with missing marks as NaN; any other text is an `InputError` with its row."""
+    text = blank(column)
+    number = pd.to_numeric(text, errors="coerce")
+    bad = text.notna() & ~np.isfinite(number.astype(float))
+    if bad.any():
+        at = bad.to_numpy().argmax()
+        raise InputError(
+            f"column {name!r}: {text.iloc[at]!r} is not a number",
+            file=file,
+            row=f"data row {at + 1}",
+            remedy="correct it",
+        )
+    return number.astype(float)
+
+
+def uncapped(ages: pd.Series) -> pd.Series:
+    """Return ages with the mark of a privacy cap taken off: ``>89``, ``90+``, ``>= 90 years`` become numbers."""
+    return ages.astype("string").str.replace(r"^\s*(?:[>\u2265]=?\s*)?(\d+)\s*\+?(?:\s*years?)?\s*$", r"\1", regex=True)
+
+
+def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Series:
+    """Return float64 with 1 = the event happened, 0 = censored, NaN = missing.
+
+    Words (``Dead``, ``1:DECEASED``, ``0:LIVING``, ``True``) speak for themselves; numbers follow ``one_means``.
+
+    Raises
+    ------
+    InputError
+        For a value that is neither; for 1/2 coding, whose meaning differs between programs.
+    """
+    text = blank(column).astype("string").str.lower()
+    coded = text.str.extract(r"^([01])\s*:\s*(.*)$")
+    words = text.where(coded[1].isna(), coded[1].astype("string"))
+    event = words.map(_EVENTS).astype(float)
+    number = pd.to_numeric(text, errors="coerce").astype(float)
+    seen = set(number.dropna().unique())
+    if seen and not seen <= {0.0, 1.0}:
+        what = "1 and 2 (R's coding)" if seen <= {1.0, 2.0} else ", ".join(f"{v:g}" for v in sorted(seen)[:5])
+        raise InputError(
+            f"column {name!r} holds {what}; events must be 0 and 1, or words such as Alive and Dead",
+            file=file,
+            remedy="recode the column",
+        )
+    numeric = number if one_means == "event" else 1.0 - number
+    event = event.where(number.isna(), numeric)
+    # "1:SOMETHING" with words we do not know: the number in front decides, 1 = it happened (cBioPortal).
+    event = event.where(event.notna() | coded[0].isna(), pd.to_numeric(coded[0], errors="coerce").astype(float))
+    bad = text.notna() & event.isna()
+    if bad.any():
+        at = int(bad.to_numpy().argmax())
+        raise InputError(
+            f"column {name!r}: {column.iloc[at]!r} is no event status",
+            file=file,
+            row=f"data row {at + 1}",
+            remedy="use 0 and 1, or Alive and Dead",
+        )
+    return event
+
+
+def to_sex(column: pd.Series) -> pd.Series:
+    """Return ``female`` / ``male``, NaN where missing or anything else."""
+    text = blank(column).astype("string").str.lower()
+    return text.map({"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"})
+
+
+def to_stage(column: pd.Series) -> pd.Series:
+    """Return ``0``, ``I``, ``II``, ``III`` or ``IV`` of any AJCC or FIGO spelling; NaN where there is none.
+
+    Sub-stages (``Stage IIA``) are merged: the clinical baseline has too few patients for them.
+    """
+    found = (
+        blank(column).astype("string").str.upper().str.extract(r"^(?:STAGE\s*)?(0|IV|I{1,3}|[1-4])(?:S?[A-D]?\d?)$")[0]
+    )
+    return found.replace({"1": "I", "2": "II", "3": "III", "4": "IV"}).astype(object).where(found.notna(), np.nan)
+
+
+def unit_of_name(name: str) -> str | None:
+    """Return the time unit that a column's name states, or None."""
+    low = name.lower()
+    for unit, pattern in (("days", r"(^|[^a-z])days?([^a-z]|$)"), ("months", r"(^|[^a-z])(months?|mos?)([^a-z]|$)"),
+                          ("years", r"(^|[^a-z])(years?|yrs?)([^a-z]|$)")):  # fmt: skip
+        if re.search(pattern, low):
+            return unit
+    return None

@@ -1,0 +1,188 @@
+"""Numbers from large text tables in bounded memory, either way round."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pv
+
+from ...core.errors import InputError
+from ..tables import Header, open_binary, open_text
+from .base import Blocks
+
+MISSING = ("", "NA", "Na", "na", "N/A", "n/a", "#N/A", "N.A.", "NaN", "nan", "NAN", "<NA>", "null", "NULL", "Null",
+           "None", "none", "-", "--", "'--", "?", ".", "missing")  # fmt: skip
+"""Cells that mean a missing value in an expression table; anything else that is no number is an error."""
+
+_BLOCK_BYTES = 16 << 20
+
+
+def read_columns(
+    path: str | Path, header: Header, text_columns: Sequence[int], columns: Sequence[int]
+) -> tuple[np.ndarray, dict[int, list[str]]]:
+    """Read some columns of a table with genes in rows, block by block.
+
+    Parameters
+    ----------
+    path : path-like
+        The table; compressed or not.
+    header : Header
+        From `mirror.readers.tables.read_header`.
+    text_columns, columns : sequence of int
+        Positions of the annotation columns and of the sample columns.
+
+    Returns
+    -------
+    values : numpy.ndarray
+        float32 (samples, genes).
+    texts : dict
+        Annotation column's position -> list of str, one a gene.
+
+    Raises
+    ------
+    InputError
+        When a cell is no number or a line has the wrong number of fields.
+    """
+    names = [str(position) for position in range(len(header.columns))]
+    wanted = [str(position) for position in (*text_columns, *columns)]
+    types = {str(position): pa.string() for position in text_columns}
+    types |= {str(position): pa.float32() for position in columns}
+    blocks = Blocks()
+    texts: dict[int, list[str]] = {position: [] for position in text_columns}
+    # A block must hold several whole lines, however wide the table is.
+    widest = max(sum(map(len, fields)) + len(fields) for fields in header.first)
+    with open_binary(path) as stream:
+        try:
+            reader = pv.open_csv(
+                stream,
+                read_options=pv.ReadOptions(
+                    use_threads=False,
+                    block_size=max(_BLOCK_BYTES, 8 * widest),
+                    skip_rows=header.skip,
+                    column_names=names,
+                ),
+                parse_options=pv.ParseOptions(delimiter=header.delimiter),
+                convert_options=pv.ConvertOptions(
+                    include_columns=wanted, column_types=types, null_values=list(MISSING), strings_can_be_null=False
+                ),
+            )
+            for batch in reader:
+                for position in text_columns:
+                    texts[position].extend(text.strip() for text in batch.column(str(position)).to_pylist())
+                block = np.empty((batch.num_rows, len(columns)), np.float32)
+                for number, position in enumerate(columns):
+                    block[:, number] = batch.column(str(position)).to_numpy(zero_copy_only=False)
+                blocks.add(block)
+        except pa.ArrowInvalid as error:
+            raise InputError(_explain(str(error), header), file=path) from error
+    return blocks.join(len(columns)), texts
+
+
+def _explain(message: str, header: Header) -> str:
+    """Turn Arrow's message (``In CSV column #3: ... invalid value 'x'``) into one that names the column."""
+    message = message.split("\n")[0]
+    if "CSV column #" in message:
+        number, _, rest = message.split("CSV column #", 1)[1].partition(":")
+        if number.strip().isdigit() and int(number) < len(header.columns):
+            return f"column {header.columns[int(number)]!r}: {rest.strip().removeprefix('CSV conversion error to ')}"
+    return message
+
+
+def read_rows(path: str | Path, header: Header, id_column: int, columns: Sequence[int], keep: np.ndarray) -> np.ndarray:
+    """Read some rows of a table with samples in rows, line by line.
+
+    Parameters
+    ----------
+    path, header
+        As in `read_columns`.
+    id_column : int
+        Position of the sample identifiers, for messages.
+    columns : sequence of int
+        Positions of the genes.
+    keep : numpy.ndarray
+        int64, data lines to read, ascending.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (kept lines, genes).
+    """
+    values = np.empty((len(keep), len(columns)), np.float32)
+    wanted = {int(line): row for row, line in enumerate(keep)}
+    everything = list(columns) == list(range(id_column + 1, len(header.columns)))
+    for number, line in _lines(path, header):
+        row = wanted.get(number)
+        if row is None:
+            continue
+        fields = split(line, header.delimiter)
+        if len(fields) != len(header.columns):
+            raise InputError(
+                f"has {len(fields)} fields where the header has {len(header.columns)}",
+                file=path,
+                row=f"line {number + header.skip + 1}",
+            )
+        cells = fields[id_column + 1 :] if everything else [fields[position] for position in columns]
+        try:
+            if "_" in line and any("_" in cell for cell in cells):  # Python alone takes 1_000 for a number
+                raise ValueError
+            values[row] = np.array(cells, dtype=np.float32)
+        except ValueError:
+            at = f"line {number + header.skip + 1}"
+            values[row] = [_number(cell, header.columns[c], path, at) for cell, c in zip(cells, columns, strict=True)]
+    return values
+
+
+def read_ids(path: str | Path, header: Header, columns: Sequence[int]) -> list[tuple[str, ...]]:
+    """Read the text of some columns for every line without turning the others into numbers."""
+    last = max(columns) + 1
+    out = []
+    for _, line in _lines(path, header):
+        fields = split(line, header.delimiter) if '"' in line else line.split(header.delimiter, last)
+        out.append(tuple(fields[column].strip() if column < len(fields) else "" for column in columns))
+    return out
+
+
+def _lines(path: str | Path, header: Header) -> Iterator[tuple[int, str]]:
+    """Yield (number, text) of the data lines."""
+    with open_text(path) as text:
+        for _ in range(header.skip):
+            text.readline()
+        number = 0
+        for line in text:
+            if line.strip():
+                yield number, line.rstrip("\r\n")
+                number += 1
+
+
+def split(line: str, delimiter: str) -> list[str]:
+    """Split a line into fields; quotes are honoured."""
+    return next(csv.reader([line], delimiter=delimiter)) if '"' in line else line.split(delimiter)
+
+
+def _number(cell: str, column: str, path: str | Path, row: str) -> float:
+    cell = cell.strip()
+    if cell in MISSING:
+        return np.nan
+    if not is_number(cell):
+        raise InputError(f"column {column!r}: {cell!r} is not a number{decimal_comma(cell)}", file=path, row=row)
+    return float(cell)
+
+
+def decimal_comma(cell: str) -> str:
+    """Say so where a cell is a number with a comma for its point; else nothing."""
+    return " (decimal commas: export the table with points)" if is_number(cell.replace(",", ".", 1)) else ""
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number or a missing value."""
+    if cell.strip() in MISSING:
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell

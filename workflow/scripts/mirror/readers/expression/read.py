@@ -1,0 +1,176 @@
+"""`read_expression`: any supported file to one row a patient, with a record of all that was done."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import pandas as pd
+
+from ...config.sources import ExpressionSource
+from ...core.atomic import atomic_path
+from ...core.barcodes import SAMPLE_TYPES
+from ...core.errors import InputError
+from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
+from .base import RawMatrix
+from .detect import detect_format
+from .genes import canonical_genes, merge_duplicate_genes
+from .samples import SampleSelector, one_row_a_patient
+from .values import LINEAR, apply_value_rules, settle_kind
+
+log = logging.getLogger("mirror")
+READERS = {
+    "gdc_star": gdc_star.read,
+    "cbioportal": cbioportal.read,
+    "h5ad": h5ad.read,
+    "matrix": matrix.read,
+    "porpoise": porpoise.read,
+    "reference": reference.read,
+    "xena": xena.read,
+}
+
+
+def read_expression(
+    source: ExpressionSource, patients: Iterable[str] | None = None, cohort: str = ""
+) -> tuple[ad.AnnData, dict[str, Any]]:
+    """Read a cohort's expression.
+
+    Parameters
+    ----------
+    source : ExpressionSource
+        Path, format and policies.
+    patients : iterable of str or None
+        The cohort's patients (any TCGA barcode, or identifiers as the file has them); only their samples are
+        read. None reads everyone.
+    cohort : str
+        Name put into the record.
+
+    Returns
+    -------
+    adata : anndata.AnnData
+        X float32 (patients, genes) as read, NaN where missing under ``missing: median``; obs_names patient_id,
+        obs: sample_id, sample_type, n_samples, n_different; var_names gene id (Ensembl without version, or
+        symbol as written), var: symbol, ensembl and where known entrez, gene_type; ``uns["mirror"]``: the report
+        as JSON.
+    report : dict
+        Format, kind of values, and the counts of everything left out, merged, clipped or flagged.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be used; says which, where and what to do.
+    """
+    form = source.format if source.format != "auto" else detect_format(source.path)
+    selector = SampleSelector(source, patients)
+    raw: RawMatrix = READERS[form](source, selector)
+    file = str(source.path)
+    if raw.values.shape[1] == 0:
+        raise InputError("has no genes", file=file)
+    described = [selector.describe(sample) for sample in raw.samples]
+    owners = [patient for patient, _ in described]
+
+    negatives = 0
+    if source.negative != "error" and (raw.kind if source.values == "auto" else source.values) in LINEAR:
+        below = raw.values < 0
+        negatives = int(below.sum())
+        raw.values[below] = 0.0 if source.negative == "zero" else float("nan")
+    kind, values_report = settle_kind(raw.values, source.values, raw.kind, file)
+    genes, genes_report = canonical_genes(raw.genes)
+    values, genes, repeats = merge_duplicate_genes(raw.values, genes, source.gene_duplicates, kind, file)
+    raw.values = values  # the matrix before merging is not needed again
+    empty = pd.isna(values).all(axis=1)
+    lost = [sample for sample, gone in zip(raw.samples, empty, strict=True) if gone]
+    if lost:
+        keep = [row for row, gone in enumerate(empty) if not gone]
+        values, owners = values[keep], [owners[row] for row in keep]
+        described = [described[row] for row in keep]
+        raw.samples = [raw.samples[row] for row in keep]
+    values, obs, samples_report = one_row_a_patient(values, raw.samples, owners, source.duplicates, file)
+    code = dict(described)
+    obs["sample_type"] = [SAMPLE_TYPES.get(code[patient], code[patient]) for patient in obs.index]
+    values, genes, rules = apply_value_rules(
+        values, genes, kind, source.missing, source.constant_genes, source.extreme, source.extreme_z, file
+    )
+
+    absent = sorted(selector.patients - set(obs.index)) if selector.patients is not None else []
+    report: dict[str, Any] = {
+        "cohort": cohort,
+        "source": Path(source.path).name,
+        "format": form,
+        "settings": source.model_dump(mode="json"),
+        "values": values_report,
+        "samples": selector.report() | {"all_missing": lost[:20], "n_all_missing": len(lost)},
+        "duplicates": samples_report,
+        "genes": genes_report,
+        "gene_duplicates": repeats,
+        "rules": rules,
+        "reader": raw.notes,
+        "patients": len(obs),
+        "n_genes": len(genes),
+        "patients_without_expression": len(absent),
+        "patients_without_expression_examples": absent[:20],
+    }
+    report["rules"]["negative"] = {"policy": source.negative, "cells": negatives}
+    report["warnings"] = _warnings(report)
+    for line in report["warnings"]:
+        log.warning("%s: %s", report["source"], line)
+    log.info("%s: %d patients, %d genes, %s (%s)", report["source"], len(obs), len(genes), kind, form)
+
+    var = genes.set_index("id", drop=True).rename_axis("gene")
+    adata = ad.AnnData(X=values, obs=obs, var=var)
+    adata.uns["mirror"] = json.dumps(report, default=str, allow_nan=True)
+    return adata, report
+
+
+def _warnings(report: dict[str, Any]) -> list[str]:
+    """Return what a user should look at, one sentence each."""
+    out = []
+    rules, genes, repeats = report["rules"], report["genes"], report["gene_duplicates"]
+    if genes["n_names_made_into_dates"]:
+        some = ", ".join(f"{k} (was {v}?)" for k, v in list(genes["names_made_into_dates"].items())[:4])
+        out.append(f"{genes['n_names_made_into_dates']} gene names were turned into dates by a spreadsheet: {some}")
+    if repeats["rows_merged"]:
+        out.append(f"{repeats['rows_merged']} rows of repeated gene names merged (policy {repeats['policy']})")
+    different = report["duplicates"]["patients_with_different_samples"]
+    if different:
+        out.append(f"{different} patients have samples with different values (policy {report['duplicates']['policy']})")
+    if rules["missing"]["cells"]:
+        gaps = rules["missing"]
+        out.append(f"{gaps['cells']} missing values in {gaps['genes']} genes (policy {gaps['policy']})")
+    if report["samples"]["n_all_missing"]:
+        out.append(f"{report['samples']['n_all_missing']} samples without one value left out")
+    if report["samples"]["samples_without_identifier"]:
+        out.append(f"{report['samples']['samples_without_identifier']} samples without an identifier left out")
+    if report["samples"]["samples_named_after_a_patient"]:
+        out.append(
+            f"{report['samples']['samples_named_after_a_patient']} samples belong to the patient whose identifier "
+            "theirs begins with; their sample types are not known (a `sample_sheet` would tell)"
+        )
+    if unnamed := report["reader"].get("samples_named_by", {}).get("its own name"):
+        out.append(f"{unnamed} files are named by no sample sheet and no barcode: each counts as a patient of its own")
+    if odd := report["reader"].get("columns_unlike_genes"):
+        out.append(f"{len(odd)} columns are read as genes but do not look so ({', '.join(odd[:5])}); remove others")
+    if rules["negative"]["cells"]:
+        out.append(f"{rules['negative']['cells']} negative values (policy {rules['negative']['policy']})")
+    if rules["constant"]["genes"]:
+        flat = rules["constant"]
+        out.append(f"{flat['genes']} genes are constant ({', '.join(flat['examples'][:3])}; policy {flat['policy']})")
+    if rules.get("extreme", {}).get("cells"):
+        odd = rules["extreme"]
+        out.append(
+            f"{odd['cells']} z-scores in {odd['genes']} genes are beyond {odd['bound']:g} "
+            f"(largest {odd['largest']:.6g}; policy {odd['policy']})"
+        )
+    if "note" in report["values"]:
+        out.append(report["values"]["note"])
+    return out
+
+
+def write_expression(adata: ad.AnnData, path: str | Path) -> None:
+    """Write ``adata`` to an h5ad file atomically, compressed."""
+    with atomic_path(path) as part:
+        adata.write_h5ad(part, compression="gzip", compression_opts=1)

@@ -1,0 +1,179 @@
+"""ROC, precision-recall, confusion and calibration from out-of-fold predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
+
+from ..display_names import MODALITIES, method_name
+from .style import colour, empty_figure, grid_of, line
+
+GRID = np.linspace(0, 1, 101)
+RESAMPLES = 300
+
+
+def label_of(method: str, modality: str) -> str:
+    """Legend text of a method."""
+    if modality == "truth":
+        return method_name(method)
+    return f"{method_name(method)} ({MODALITIES.get(modality, modality)})"
+
+
+def unpack(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Truth and probabilities of one method, averaged over repeats and draws.
+
+    Returns
+    -------
+    truth : int64 (n,)
+    probabilities : float64 (n, classes)
+    classes : list of str
+    """
+    classes = sorted({str(c) for names in rows["classes"] for c in names})
+    table = np.zeros((len(rows), len(classes)))
+    for i, (names, values) in enumerate(zip(rows["classes"], rows["probabilities"], strict=True)):
+        table[i, [classes.index(str(c)) for c in names]] = values
+    frame = pd.DataFrame(table).assign(patient_id=rows["patient_id"].to_numpy(), truth=rows["y_true"].to_numpy())
+    mean = frame.groupby("patient_id").agg({**dict.fromkeys(range(len(classes)), "mean"), "truth": "first"})
+    truth = np.array([classes.index(str(c)) for c in mean["truth"]])
+    return truth, mean[list(range(len(classes)))].to_numpy(), classes
+
+
+def _band(
+    truth: np.ndarray, score: np.ndarray, kind: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A curve on a fixed grid with its pointwise 95 % band, by bootstrap over patients."""
+
+    def curve(t: np.ndarray, s: np.ndarray) -> np.ndarray:
+        if kind == "roc":
+            fpr, tpr, _ = roc_curve(t, s)
+            return np.interp(GRID, fpr, tpr)
+        precision, recall, _ = precision_recall_curve(t, s)
+        return np.interp(GRID, recall[::-1], precision[::-1])
+
+    draws = []
+    for _ in range(RESAMPLES):
+        pick = rng.integers(0, len(truth), len(truth))
+        if 0 < truth[pick].sum() < len(pick):
+            draws.append(curve(truth[pick], score[pick]))
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    return curve(truth, score), low, high
+
+
+def curves(predictions: dict[tuple[str, str], pd.DataFrame], kind: str, seed: int) -> Figure:
+    """ROC or precision-recall curves with bootstrap bands, a panel a method.
+
+    Two classes: one curve, and the other methods' in grey. More: a curve a class, against the rest.
+
+    Parameters
+    ----------
+    predictions : dict
+        (method, modality) to its rows.
+    kind : {"roc", "pr"}
+    seed : int
+        Of the bootstrap.
+    """
+    series = {key: unpack(rows) for key, rows in predictions.items()}
+    if not series:
+        return empty_figure("no subtyping predictions")
+    drawn: dict[tuple[tuple[str, str], str], tuple] = {}
+    for number, (key, (truth, scores, names)) in enumerate(series.items()):
+        for k in [len(names) - 1] if len(names) == 2 else range(len(names)):
+            binary = (truth == k).astype(int)
+            if 0 < binary.sum() < len(binary):
+                area = (roc_auc_score if kind == "roc" else average_precision_score)(binary, scores[:, k])
+                rng = np.random.default_rng([seed, number, k])
+                drawn[key, names[k]] = (*_band(binary, scores[:, k], kind, rng), area, binary.mean())
+    if not drawn:
+        return empty_figure("one class alone: there is nothing to tell apart")
+    classes = list(dict.fromkeys(name for _, name in drawn))
+    methods = list(dict.fromkeys(key for key, _ in drawn))
+    figure, axes = grid_of(len(methods), width=2.6, height=2.55, columns=3, sharex=True, sharey=True)
+    for panel, key in zip(axes, methods, strict=True):
+        for other, (value, *_) in drawn.items():
+            if len(classes) == 1 and other[0] != key:
+                panel.plot(GRID, value, color="0.85", lw=0.7, zorder=0)
+        for number, name in enumerate(classes):
+            if (key, name) not in drawn:
+                continue
+            value, low, high, area, share = drawn[key, name]
+            tone = colour(number)
+            words = f"{name}: {area:.2f}" if len(classes) > 1 else f"{'AUROC' if kind == 'roc' else 'AP'} {area:.2f}"
+            panel.plot(GRID, value, line(number), color=tone, lw=1.7, label=words)
+            panel.fill_between(GRID, low, high, color=tone, alpha=0.16, lw=0)
+            if kind == "pr":
+                panel.axhline(share, color=tone, lw=0.7, ls=":", zorder=0)
+        if kind == "roc":
+            panel.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":", zorder=0)
+        panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
+        panel.set_title(label_of(*key), fontsize=8)
+        panel.legend(loc="lower right" if kind == "roc" else "lower left", fontsize=7, handlelength=1.2)
+    _outer_labels(figure, kind == "roc", classes, len(next(iter(series.values()))[0]))
+    return figure
+
+
+def _outer_labels(figure: Figure, roc: bool, classes: list[str], n: int) -> None:
+    figure.supxlabel("False positive rate" if roc else "Recall", fontsize=9)
+    figure.supylabel("True positive rate" if roc else "Precision", fontsize=9)
+    what = f"{classes[0]} against the rest" if len(classes) == 1 else "each class against the rest"
+    figure.suptitle(f"{what} (n = {n} patients)", fontsize=9)
+
+
+def confusion(predictions: dict[tuple[str, str], pd.DataFrame]) -> Figure:
+    """Confusion matrices: counts, and colour by share of the true class."""
+    if not predictions:
+        return empty_figure("no subtyping predictions")
+    figure, axes = grid_of(len(predictions), width=2.9, height=2.9)
+    for panel, (key, rows) in zip(axes, predictions.items(), strict=True):
+        truth, scores, classes = unpack(rows)
+        counts = confusion_matrix(truth, scores.argmax(1), labels=range(len(classes)))
+        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for i in range(len(classes)):
+            for j in range(len(classes)):
+                ink = "white" if share[i, j] > 0.55 else "black"
+                panel.text(j, i, f"{counts[i, j]}\n{share[i, j]:.0%}", ha="center", va="center", color=ink, fontsize=8)
+        ticks = range(len(classes))
+        panel.set(xticks=ticks, yticks=ticks, xlabel="Predicted", ylabel="True", title=label_of(*key))
+        panel.set_xticklabels(classes)
+        panel.set_yticklabels(classes)
+        panel.title.set_fontsize(8)
+        panel.spines[:].set_visible(False)
+    return figure
+
+
+def calibration(predictions: dict[tuple[str, str], pd.DataFrame], bins: int = 5) -> Figure:
+    """Reliability of the winning class's probability, a panel a method.
+
+    Bins hold equal numbers of patients; bars are Wilson's 95 % intervals of the share that is right.
+    """
+    if not predictions:
+        return empty_figure("no subtyping predictions")
+    figure, axes = grid_of(len(predictions), width=2.6, height=2.55, columns=3, sharex=True, sharey=True)
+    lowest = 1.0
+    for panel, (key, rows) in zip(axes, predictions.items(), strict=True):
+        truth, scores, classes = unpack(rows)
+        top, right = scores.max(1), scores.argmax(1) == truth
+        parts = np.array_split(np.argsort(top, kind="stable"), min(bins, len(top)))
+        x = np.array([top[p].mean() for p in parts])
+        y = np.array([right[p].mean() for p in parts])
+        low, high = _wilson(y, np.array([len(p) for p in parts]))
+        error = [np.maximum(y - low, 0), np.maximum(high - y, 0)]
+        panel.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":", zorder=0)
+        panel.errorbar(x, y, error, fmt="o-", ms=4, lw=1.2, elinewidth=0.9, capsize=2, color=colour(0))
+        panel.set_title(label_of(*key), fontsize=8)
+        lowest = min(lowest, 1 / max(len(classes), 1), float(x.min()))
+    for panel in axes:
+        panel.set(xlim=(lowest - 0.03, 1.03), ylim=(-0.03, 1.03))
+    n = len({str(p) for rows in predictions.values() for p in rows["patient_id"]})
+    figure.supxlabel(f"Predicted probability of the winner (n = {n} patients)", fontsize=9)
+    figure.supylabel("Share that is right", fontsize=9)
+    return figure
+
+
+def _wilson(share: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval of a proportion."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return middle - half, middle + half

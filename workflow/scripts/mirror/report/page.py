@@ -1,0 +1,131 @@
+"""One self-contained HTML report: the answer first, then the methods, then everything else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from ..core.atomic import write_text
+from ..core.errors import InputError
+
+MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+
+
+@dataclass
+class Section:
+    """A section of the report; ``answer`` stands out, ``entries`` are tables, figures and texts in order."""
+
+    title: str
+    answer: list[str] = field(default_factory=list)
+    paragraphs: list[str] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """The section's link target."""
+        return anchor(self.title)
+
+    def figure(self, path: Path, title: str, caption: str) -> None:
+        """Add a picture, embedded.
+
+        Raises
+        ------
+        InputError
+            The file is empty or of no known picture format.
+        """
+        data = path.read_bytes()
+        if not data or path.suffix not in MEDIA:
+            raise InputError("not a picture", file=path)
+        source = f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(data).decode()}"
+        self.entries.append(
+            {
+                "kind": "figure",
+                "title": title,
+                "caption": caption,
+                "source": source,
+                "file": str(path),
+                "anchor": anchor(f"{title}-{path.parent.name}-{path.stem}"),
+            }
+        )
+
+    def table(self, markup: str, title: str, caption: str) -> None:
+        """Add a table that is already HTML."""
+        self.entries.append(
+            {"kind": "table", "title": title, "caption": caption, "html": markup, "anchor": anchor(f"table-{title}")}
+        )
+
+    def frame(self, frame: pd.DataFrame, title: str, caption: str) -> None:
+        """Add a DataFrame as a table; its texts are escaped."""
+        shown = frame.astype(object).where(frame.notna(), "")
+        markup = shown.to_html(index=False, border=0, escape=True, float_format=lambda v: f"{v:.4g}")
+        self.table(markup, title, caption)
+
+    def text(self, title: str, text: str, open_: bool = False) -> None:
+        """Add preformatted text that folds away."""
+        self.entries.append({"kind": "text", "title": title, "text": text, "open": open_})
+
+
+def anchor(text: str) -> str:
+    """A link target from a title."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def plain_caption(rst: str) -> str:
+    """A caption written for Snakemake's report, as one line of plain text."""
+    text = re.sub(r"{{.*?}}|{%.*?%}", "", rst)
+    text = re.sub(r":\w+:`([^`<]+)(?:<[^>]*>)?`", r"\1", text).replace("``", "").replace("*", "")
+    return " ".join(text.split())
+
+
+def render_report(
+    template: Path, title: str, subtitle: str, warnings: list[str], sections: list[Section], out: Path
+) -> None:
+    """Write the report.
+
+    Parameters
+    ----------
+    template : Path
+        Jinja2 template.
+    title, subtitle : str
+    warnings : list of str
+        What must be said before any number: what is simulated, untrained or leaking.
+    sections : list of Section
+        In order; empty ones are left out.
+    out : Path
+        The HTML file; everything is inside it.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    kept = [s for s in sections if s.answer or s.entries or s.paragraphs]
+    write_text(out, page.render(title=title, subtitle=subtitle, warnings=warnings, sections=kept))
+
+
+def audit_table(audits: dict[str, dict[str, Any]]) -> str:
+    """The leak audit as HTML: one row a check.
+
+    Parameters
+    ----------
+    audits : dict
+        Name of the audited part to the content of its ``leaks.json``.
+    """
+    rows = []
+    for name, audit in audits.items():
+        for check in audit["checks"]:
+            state = "passed" if check["passed"] else ("allowed" if check.get("allowed") else "FAILED")
+            mark = "pass" if check["passed"] else "fail"
+            words = html.escape(str(check.get("message", "")))
+            if check.get("allowed") and not check["passed"]:
+                words += f" <b>Allowed because: {html.escape(str(check.get('reason', '')))}</b>"
+            label = html.escape(check["name"].replace("_", " "))
+            rows.append(
+                f"<tr><td>{html.escape(name)}</td><td>{label}</td><td class={mark}>{state}</td><td>{words}</td></tr>"
+            )
+    head = "<tr><th>Part</th><th>Check</th><th>Verdict</th><th>Details</th></tr>"
+    return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"

@@ -1,0 +1,384 @@
+"""Tables in the paper's layout: methods by cohorts, mean and SD over folds, 95 % CI over patients.
+
+A table is made once, as numbers, and written as CSV (the numbers), Markdown, LaTeX and HTML
+(the text), so that no form can say something else than another.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...core.atomic import atomic_path, write_text
+from ...core.reserved import NO_ENCODER
+from ...core.spreadsheet import escape_formula
+from ..display_names import HEADS, MODALITIES, method_name, method_order, metric_name
+
+LEGEND = (
+    "Mean ± SD over folds; in brackets the 95 % interval by bootstrap over patients on pooled out-of-fold "
+    "predictions. Bold: best of its column (among the methods of one patch encoder) and different from the "
+    "runner-up after Holm's correction."
+)
+ROW = ["encoder", "method", "modality", "head"]
+MODALITY_ORDER = list(MODALITIES)
+REPORTED = "reported"
+P_VALUE = "logrank_p"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of a table.
+
+    Attributes
+    ----------
+    mean, sd : float
+        Over folds (and repeats and draws); SD is NaN with one fold.
+    low, high : float
+        Interval by bootstrap over patients, of the pooled out-of-fold predictions.
+    bold : bool
+        The best of its column, and better than the runner-up beyond chance.
+    p_value : bool
+        ``mean`` is a p value of the pooled predictions: a mean over folds would mean nothing.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    bold: bool = False
+    p_value: bool = False
+
+    def text(self) -> str:
+        """``0.812 ± 0.030 [0.770, 0.850]``; the parts that exist."""
+        if np.isnan(self.mean):
+            return "–"
+        if self.p_value:
+            return f"{self.mean:.2g}"
+        out = f"{self.mean:.3f}"
+        if not np.isnan(self.sd):
+            out += f" ± {self.sd:.3f}"
+        if not np.isnan(self.low):
+            out += f" [{self.low:.3f}, {self.high:.3f}]"
+        return out
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix.
+    title, note : str
+        Caption, and what the reader must know.
+    rows : list of dict
+        ``encoder, method, modality, head`` and display texts.
+    columns : list of (cohort, metric)
+    cells : dict
+        (row number, column number) to Cell.
+    n : dict
+        Cohort to "n patients[, m events]".
+    legend : str
+        What the figures and brackets of a cell are.
+    """
+
+    name: str
+    title: str
+    note: str
+    rows: list[dict[str, str]]
+    columns: list[tuple[str, str]]
+    cells: dict[tuple[int, int], Cell]
+    n: dict[str, str]
+    legend: str = LEGEND
+
+    def header(self, titles: dict[str, str] | None = None) -> list[str]:
+        """Column heads."""
+        titles = titles or {}
+        cohorts = {c for c, _ in self.columns}
+        heads = [
+            metric_name(m) if len(cohorts) == 1 else f"{titles.get(c, c)}: {metric_name(m)}" for c, m in self.columns
+        ]
+        return ["Encoder", "Method", "Input", "Head", *heads]
+
+    def row_texts(self, number: int) -> list[str]:
+        """The texts before the figures."""
+        row = self.rows[number]
+        return [row["encoder_text"], row["method_text"], row["modality_text"], row["head_text"]]
+
+
+def build_table(
+    metrics: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    task: str,
+    protocols: tuple[str, ...],
+    wanted: list[str],
+    scheme: str,
+    methods: list[str] | None = None,
+    note: str = "",
+    reported: pd.DataFrame | None = None,
+    legend: str = LEGEND,
+) -> Table | None:
+    """Make one table from the long metrics.
+
+    Parameters
+    ----------
+    metrics, comparisons : DataFrame
+        As written by compute_metrics.
+    task, protocols, scheme : str
+        Which rows.
+    wanted : list of str
+        Metrics, in order.
+    methods : list of str, optional
+        Only these; all by default.
+    reported : DataFrame, optional
+        Figures reported elsewhere (see `mirror.report.tables.reported`), in rows of their own.
+    legend : str
+        What the figures and brackets of a cell are, where it is not the usual.
+
+    Returns
+    -------
+    Table or None
+        None where no row matches.
+    """
+    some = metrics[
+        (metrics["task"] == task)
+        & metrics["protocol"].isin(protocols)
+        & (metrics["scheme"] == scheme)
+        & metrics["metric"].isin(wanted)
+    ]
+    if methods is not None:
+        some = some[some["method"].isin(methods)]
+    if some.empty:
+        return None
+    some = some.fillna({"head": "", "modality": "", "encoder": ""})
+    cohorts = list(dict.fromkeys(some["cohort"]))
+    columns = [(c, m) for c in cohorts for m in wanted if ((some["cohort"] == c) & (some["metric"] == m)).any()]
+    keys = sorted(
+        some[ROW].drop_duplicates().itertuples(index=False, name=None),
+        key=lambda k: (method_order(k[1]), k[0], _rank(k[2]), k[3]),
+    )
+    best = _significant_best(comparisons, task, protocols, scheme)
+    cells: dict[tuple[int, int], Cell] = {}
+    by_key = dict(list(some.groupby([*ROW, "cohort", "metric"], sort=False)))
+    for i, key in enumerate(keys):
+        for j, (cohort, metric) in enumerate(columns):
+            values = by_key.get((*key, cohort, metric))
+            if values is None:
+                continue
+            folds = values.loc[values["fold"].astype(str) != "pooled", "value"].to_numpy(float)
+            pooled = values[values["fold"].astype(str) == "pooled"]
+            low, high = (pooled.iloc[0]["ci_low"], pooled.iloc[0]["ci_high"]) if len(pooled) else (np.nan, np.nan)
+            if metric == P_VALUE:
+                if len(pooled):
+                    cells[i, j] = Cell(float(pooled.iloc[0]["value"]), np.nan, np.nan, np.nan, p_value=True)
+                continue
+            mean = folds.mean() if len(folds) else float(pooled.iloc[0]["value"])
+            sd = folds.std(ddof=1) if len(folds) > 1 else np.nan
+            cells[i, j] = Cell(mean, sd, low, high, _is_best(best, cohort, metric, key))
+    rows = [_row_texts(k) for k in keys]
+    if reported is not None:
+        note = " ".join(filter(None, [note, _add_reported(reported, task, protocols, methods, columns, rows, cells)]))
+    return Table(name, title, note, rows, columns, cells, _sizes(some, cohorts), legend)
+
+
+def _add_reported(
+    reported: pd.DataFrame,
+    task: str,
+    protocols: tuple[str, ...],
+    methods: list[str] | None,
+    columns: list[tuple[str, str]],
+    rows: list[dict[str, str]],
+    cells: dict[tuple[int, int], Cell],
+) -> str:
+    """Append rows of reported figures to ``rows`` and ``cells``; the sources, for the caption."""
+    some = reported[(reported["task"] == task) & reported["protocol"].isin(protocols)]
+    if methods is not None:
+        some = some[some["method"].isin(methods)]
+    sources = []
+    for (method, source), values in some.groupby(["method", "source"], sort=False):
+        found = {
+            columns.index((row.cohort, row.metric)): Cell(row.mean, row.sd, np.nan, np.nan)
+            for row in values.itertuples()
+            if (row.cohort, row.metric) in columns
+        }
+        if found:
+            cells |= {(len(rows), j): cell for j, cell in found.items()}
+            rows.append(_row_texts((REPORTED, method, "", "")))
+            sources.append(f"{method_name(method)}, reported: {source}.")
+    return " ".join(sources)
+
+
+def _rank(modality: str) -> int:
+    return MODALITY_ORDER.index(modality) if modality in MODALITY_ORDER else len(MODALITY_ORDER)
+
+
+def _row_texts(key: tuple[str, str, str, str]) -> dict[str, str]:
+    encoder, method, modality, head = key
+    return {
+        **dict(zip(ROW, key, strict=True)),
+        "encoder_text": "" if encoder == NO_ENCODER else encoder,
+        "method_text": method_name(method),
+        "modality_text": MODALITIES.get(modality, modality.replace("_", " ")),
+        "head_text": HEADS.get(head, head),
+    }
+
+
+def _sizes(some: pd.DataFrame, cohorts: list[str]) -> dict[str, str]:
+    out = {}
+    for cohort in cohorts:
+        rows = some[(some["cohort"] == cohort) & (some["fold"].astype(str) == "pooled")]
+        if rows.empty:
+            rows = some[some["cohort"] == cohort]
+        text = f"{int(rows['n'].max())} patients"
+        events = pd.to_numeric(rows["events"], errors="coerce").max()
+        out[cohort] = text if pd.isna(events) else f"{text}, {int(events)} events"
+    return out
+
+
+def _is_best(best: dict[str, set[tuple]], cohort: str, metric: str, key: tuple[str, str, str, str]) -> bool:
+    """Whether a row beats the runner-up in the table of its encoder (in all of them, where it reads no features)."""
+    encoder, *rest = key
+    tables = [found for name, found in best.items() if encoder in (name, NO_ENCODER)]
+    return bool(tables) and all((cohort, metric, *rest) in found for found in tables)
+
+
+def _significant_best(
+    comparisons: pd.DataFrame, task: str, protocols: tuple[str, ...], scheme: str
+) -> dict[str, set[tuple]]:
+    """By patch encoder: (cohort, metric, method, modality, head) that differ from their runner-up."""
+    if comparisons.empty:
+        return {}
+    rows = comparisons[
+        (comparisons["task"] == task)
+        & comparisons["protocol_a"].isin(protocols)
+        & (comparisons["scheme"] == scheme)
+        & comparisons["significant_vs_runner_up"].astype(bool)
+    ].fillna({"head_a": "", "modality_a": ""})
+    best: dict[str, set[tuple]] = {str(e): set() for e in comparisons["encoder"].dropna().unique()}
+    for row in rows.itertuples():
+        best[str(row.encoder)].add((row.cohort, row.metric, row.method_a, row.modality_a, row.head_a))
+    return best
+
+
+def _drop_empty(table: Table, titles: dict[str, str]) -> tuple[list[str], list[list[str]], list[list[bool]]]:
+    """Header, texts and bold marks without text columns that say nothing."""
+    header = table.header(titles)
+    texts = [
+        table.row_texts(i)
+        + [table.cells[i, j].text() if (i, j) in table.cells else "–" for j in range(len(table.columns))]
+        for i in range(len(table.rows))
+    ]
+    bold = [
+        [False] * 4 + [(i, j) in table.cells and table.cells[i, j].bold for j in range(len(table.columns))]
+        for i in range(len(table.rows))
+    ]
+    keep = [k for k in range(len(header)) if k >= 4 or any(row[k] for row in texts)]
+    return [header[k] for k in keep], [[r[k] for k in keep] for r in texts], [[b[k] for k in keep] for b in bold]
+
+
+def to_frame(table: Table) -> pd.DataFrame:
+    """The numbers, long: one row a cell."""
+    rows = []
+    for (i, j), cell in sorted(table.cells.items()):
+        row, (cohort, metric) = table.rows[i], table.columns[j]
+        rows.append(
+            {
+                **{k: escape_formula(row[k]) for k in ROW},
+                "cohort": escape_formula(cohort),
+                "metric": metric,
+                "mean": cell.mean,
+                "sd": cell.sd,
+                "ci_low": cell.low,
+                "ci_high": cell.high,
+                "bold": cell.bold,
+                "n": table.n[cohort],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def to_markdown(table: Table, titles: dict[str, str]) -> str:
+    """The table as Markdown."""
+    header, texts, bold = _drop_empty(table, titles)
+    lines = [f"**{table.title}**", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for row, marks in zip(texts, bold, strict=True):
+        cells = [f"**{t}**" if b else t for t, b in zip(row, marks, strict=True)]
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join([*lines, "", caption(table, titles), ""])
+
+
+def to_latex(table: Table, titles: dict[str, str]) -> str:
+    """The table as LaTeX (booktabs)."""
+    header, texts, bold = _drop_empty(table, titles)
+    special = {
+        "&": r"\&",
+        "%": r"\%",
+        "_": r"\_",
+        "#": r"\#",
+        "$": r"\$",
+        "±": r"$\pm$",
+        "–": "--",
+        "²": "$^2$",
+        "^": r"\^{}",
+        "~": r"\~{}",
+        "{": r"\{",
+        "}": r"\}",
+    }
+
+    def clean(text: str) -> str:
+        return "".join(special.get(c, c) for c in text.replace("\\", "/"))
+
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{clean(table.title)}. {clean(caption(table, titles))}}}"]
+    lines += [
+        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+        r"\toprule",
+        " & ".join(map(clean, header)) + r" \\",
+        r"\midrule",
+    ]
+    for row, marks in zip(texts, bold, strict=True):
+        cells = [rf"\textbf{{{clean(t)}}}" if b else clean(t) for t, b in zip(row, marks, strict=True)]
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def to_html(table: Table, titles: dict[str, str]) -> str:
+    """The table as an HTML fragment."""
+    header, texts, bold = _drop_empty(table, titles)
+    head = "".join(f"<th>{html.escape(h)}</th>" for h in header)
+    body = []
+    for row, marks in zip(texts, bold, strict=True):
+        cells = [
+            f"<td>{'<b>' if b else ''}{_two_lines(t)}{'</b>' if b else ''}</td>"
+            for t, b in zip(row, marks, strict=True)
+        ]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _two_lines(text: str) -> str:
+    """A cell's markup: the interval on a line of its own, so that four metrics fit on a page."""
+    value, bracket, interval = text.partition(" [")
+    return html.escape(value) + (f"<small>{html.escape(bracket.strip() + interval)}</small>" if bracket else "")
+
+
+def caption(table: Table, titles: dict[str, str]) -> str:
+    """What is shown and how it was computed."""
+    sizes = "; ".join(f"{titles.get(c, c)}: {n}" for c, n in table.n.items())
+    return f"{table.legend} {sizes}.{' ' + table.note if table.note else ''}"
+
+
+def write_table(table: Table, folder: Path, titles: dict[str, str]) -> None:
+    """Write ``{name}.csv``, ``.md``, ``.tex`` and ``.html`` into ``folder``."""
+    with atomic_path(folder / f"{table.name}.csv") as part:
+        to_frame(table).to_csv(part, index=False, float_format="%.6g")
+    write_text(folder / f"{table.name}.md", to_markdown(table, titles))
+    write_text(folder / f"{table.name}.tex", to_latex(table, titles))
+    write_text(folder / f"{table.name}.html", to_html(table, titles))

@@ -1,0 +1,239 @@
+"""From one slide file to its tile coordinates, contours and thumbnail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ...config.slides import SlideSettings
+from ...core.errors import InputError
+from ...core.names import safe_name
+from ...io.tiles import TileTable, read_tiles, write_tiles
+from ..reading.fingerprint import fingerprint
+from ..reading.mpp import resolve_mpp
+from ..reading.open import check_extent, check_file, open_slide
+from ..reading.slide import Slide
+from ..tissue.default import segment
+from ..tissue.geojson import write_geojson
+from ..tissue.mask import TissueMask
+from ..tissue.outlines import outlines
+from ..tissue.published import segment_by_model, segment_published
+from .grid import Grid, tile_grid, tile_shares
+from .thumbnail import write_thumbnail
+
+TILING_VERSION = 1  # raised when the same settings would give other tiles
+PROBES = 3  # kept tiles read at full resolution, so that a damaged slide fails here and not while embedding
+
+
+@dataclass(frozen=True)
+class TileResult:
+    """What became of one slide; a row of the shard's status table without the patient.
+
+    Attributes
+    ----------
+    status : {"ok", "empty", "failed"}
+        ``empty``: read, but no tile was kept.
+    mpp : float
+        Micrometres a level-0 pixel; NaN when unknown.
+    tissue_fraction, pen_fraction : float
+        Share of the scanned region.
+    message : str
+        Warnings, or the one line that says why it failed.
+    """
+
+    slide_id: str
+    slide_path: str
+    status: str
+    n_tiles: int = 0
+    mpp: float = float("nan")
+    mpp_source: str = ""
+    tissue_fraction: float = float("nan")
+    pen_fraction: float = float("nan")
+    message: str = ""
+    fingerprint: str = ""
+
+
+def slide_files(out_dir: str | Path, slide_id: str) -> tuple[Path, Path, Path]:
+    """Return where a slide's tiles (h5), thumbnail (jpg) and contours (geojson) are written."""
+    name, out = safe_name(slide_id), Path(out_dir)
+    return out / "tiles" / f"{name}.h5", out / "qc" / f"{name}.jpg", out / "contours" / f"{name}.geojson"
+
+
+def settings_hash(settings: SlideSettings, mpp: float | None) -> str:
+    """Hash everything but the slide that decides its tiles."""
+    used = settings.resolved()
+    parts = {
+        "version": TILING_VERSION,
+        "tile": used.tile.model_dump(),
+        "tissue": used.tissue.model_dump(),
+        "mpp": None if mpp is None or np.isnan(mpp) else float(mpp),
+    }
+    if used.tissue.model_path:
+        parts["model"] = fingerprint(used.tissue.model_path)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def tile_slide(
+    slide_path: str | Path,
+    slide_id: str,
+    out_dir: str | Path,
+    settings: SlideSettings,
+    mpp: float | None = None,
+) -> TileResult:
+    """Find tissue on one slide and write its tiles, contours and thumbnail.
+
+    A slide whose files are whole and were made from the same content with the same settings is
+    left as it is. The tile file is written last, so that it vouches for the others.
+
+    Parameters
+    ----------
+    slide_path : path-like
+        The slide.
+    slide_id : str
+        Name of the outputs.
+    out_dir : path-like
+        Gets ``tiles/{slide}.h5``, ``qc/{slide}.jpg`` and ``contours/{slide}.geojson``.
+    settings : SlideSettings
+        Grid and tissue detection.
+    mpp : float, optional
+        The sample table's micrometres a pixel.
+
+    Returns
+    -------
+    TileResult
+        With status ``ok`` or ``empty``.
+
+    Raises
+    ------
+    InputError
+        When the slide cannot be used; says why in one line.
+    """
+    tiles_path, qc_path, contour_path = slide_files(out_dir, slide_id)
+    path = Path(slide_path)
+    check_file(path)
+    mark, used_hash = fingerprint(path), settings_hash(settings, mpp)
+    if qc_path.is_file() and contour_path.is_file():
+        done = finished(tiles_path, mark, used_hash)
+        if done is not None:
+            return TileResult(slide_id, str(path), **done)
+    tiles_path.unlink(missing_ok=True)
+    settings = settings.resolved()
+    with open_slide(path, settings.backend) as slide:
+        check_extent(slide)
+        true_mpp = resolve_mpp(slide.properties, mpp, path)
+        overview, mask = find_tissue(slide, true_mpp.value, settings)
+        grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
+        if not len(grid.coords):
+            size = f"{slide.bounds[2]} x {slide.bounds[3]} px, a tile needs {grid.size_level0} px"
+            raise InputError(f"the slide is smaller than one tile ({size})", file=path, remedy="use smaller tiles")
+        kept, tissue, pen = choose_tiles(grid, mask, slide.bounds, settings)
+        probe(slide, kept)
+        notes = [note for note in (true_mpp.note, mask.note) if note]
+        if not len(kept.coords):
+            notes.append("no tile with enough tissue")
+        result = TileResult(
+            slide_id=slide_id,
+            slide_path=str(path),
+            status="ok" if len(kept.coords) else "empty",
+            n_tiles=len(kept.coords),
+            mpp=true_mpp.value,
+            mpp_source=true_mpp.source,
+            tissue_fraction=float(mask.tissue.mean()),
+            pen_fraction=float(mask.pen.mean()),
+            message="; ".join(notes),
+            fingerprint=mark,
+        )
+        shapes = {"Tissue": outlines(mask.tissue, slide.bounds), "Pen": outlines(mask.pen, slide.bounds)}
+        write_geojson(contour_path, shapes)
+        write_thumbnail(qc_path, overview, slide.bounds, shapes, kept, settings.thumbnail_px)
+        info = {k: v for k, v in asdict(result).items() if k not in ("slide_id", "slide_path")}
+        info |= {"mpp_target": settings.tile.mpp, "settings_hash": used_hash, "settings": settings.model_dump()}
+        write_tiles(tiles_path, TileTable(kept.coords, tissue, pen, _grid_attrs(slide, slide_id, kept, settings), info))
+    return result
+
+
+def finished(tiles_path: Path, mark: str, used_hash: str) -> dict[str, Any] | None:
+    """Return the recorded result when the tile file is whole, of this slide and of these settings; else None."""
+    try:
+        info = read_tiles(tiles_path).info
+    except InputError:
+        return None
+    if info.get("fingerprint") != mark or info.get("settings_hash") != used_hash:
+        return None
+    keys = ("status", "n_tiles", "mpp", "mpp_source", "tissue_fraction", "pen_fraction", "message", "fingerprint")
+    return {key: info[key] for key in keys}
+
+
+def find_tissue(slide: Slide, mpp: float, settings: SlideSettings) -> tuple[np.ndarray, TissueMask]:
+    """Read the overview and segment it as the settings say.
+
+    Returns
+    -------
+    overview : ndarray of uint8, shape (h, w, 3)
+    mask : TissueMask
+    """
+    width, height = slide.bounds[2:]
+    fine = max(1.0, min(settings.tissue.mpp / mpp, max(width, height) / settings.thumbnail_px))
+    if settings.tissue.method == "published":
+        picture = slide.overview(max(1.0, max(width, height) / settings.thumbnail_px))
+        return picture, segment_published(slide, mpp, settings.tile.mpp)
+    picture = slide.overview(fine)
+    coarse = max(settings.tissue.mpp, mpp)
+    size = (max(1, round(width * mpp / coarse)), max(1, round(height * mpp / coarse)))
+    overview = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    if settings.tissue.method == "torchscript":
+        return picture, segment_by_model(overview, coarse, settings.tissue.model_path)
+    return picture, segment(overview, coarse, settings.tissue)
+
+
+def choose_tiles(
+    grid: Grid, mask: TissueMask, bounds: tuple[int, int, int, int], settings: SlideSettings
+) -> tuple[Grid, np.ndarray, np.ndarray]:
+    """Keep the tiles with enough tissue and not too much pen.
+
+    Returns
+    -------
+    kept : Grid
+    tissue, pen : ndarray of float32, shape (n kept,)
+    """
+    tissue, pen = tile_shares(mask.tissue, bounds, grid), tile_shares(mask.pen, bounds, grid)
+    keep = (tissue > 0) & (tissue >= settings.tissue.min_tissue_fraction) & (pen <= settings.tissue.max_pen_fraction)
+    if settings.tissue.method == "published" and not keep.any():
+        keep[:] = True  # as published: a slide on which nothing is found is used whole
+    return Grid(grid.coords[keep], grid.size_level0, grid.step_level0), tissue[keep], pen[keep]
+
+
+def probe(slide: Slide, kept: Grid) -> None:
+    """Read a few kept tiles' corners at level 0, so that damage shows now."""
+    for i in np.unique(np.linspace(0, len(kept.coords) - 1, PROBES).astype(int)) if len(kept.coords) else ():
+        x, y = kept.coords[i]
+        slide.read(0, int(x), int(y), min(kept.size_level0, 256), min(kept.size_level0, 256))
+
+
+def _grid_attrs(slide: Slide, slide_id: str, grid: Grid, settings: SlideSettings) -> dict[str, Any]:
+    """TRIDENT's attributes; magnifications follow from mpp, since objective powers lie."""
+    target = 10.0 / settings.tile.mpp
+    level0 = target * grid.size_level0 / settings.tile.size_px
+    return {
+        "patch_size": settings.tile.size_px,
+        "patch_size_level0": grid.size_level0,
+        "level0_magnification": _tidy(level0),
+        "target_magnification": _tidy(target),
+        "overlap": settings.tile.overlap_px,
+        "name": slide_id,
+        "savetodir": "",
+        "level0_width": slide.width,
+        "level0_height": slide.height,
+    }
+
+
+def _tidy(magnification: float) -> int | float:
+    """Round to a whole magnification when within 5 % of it (40 rather than 39.7), as TRIDENT does."""
+    nearest = max(1, round(magnification))
+    return nearest if abs(nearest - magnification) <= 0.05 * magnification else round(magnification, 3)

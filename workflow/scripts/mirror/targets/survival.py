@@ -1,0 +1,46 @@
+"""Survival targets: rows of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def survival_rows(
+    patients: Sequence[str],
+    time: np.ndarray,
+    event: np.ndarray,
+    risk: np.ndarray,
+    threshold: float,
+    survival_times: np.ndarray,
+    survival: np.ndarray,
+) -> pd.DataFrame:
+    """Rows of one fold's survival predictions: one risk a patient.
+
+    Parameters
+    ----------
+    patients : sequence of str, length n
+    time, event, risk : ndarray, shape (n,)
+        Follow-up in days, 1 for an event, and the risk (larger is worse).
+    threshold : float
+        Median risk of the training patients; a risk above it is the group "high".
+    survival_times : ndarray of float, shape (T,)
+        Days; may be empty where a model gives no survival function.
+    survival : ndarray of float, shape (n, T)
+        Probability of surviving beyond each time.
+    """
+    if not (np.isfinite(risk).all() and np.isfinite(survival).all()):
+        raise ValueError("a predicted risk or survival probability is not finite")
+    return pd.DataFrame(
+        {
+            "patient_id": list(patients),
+            "time_days": np.asarray(time, dtype=np.float64),
+            "event": np.asarray(event, dtype=np.int64),
+            "risk": np.asarray(risk, dtype=np.float64),
+            "risk_group": np.where(np.asarray(risk) > threshold, "high", "low"),
+            "survival_times": [np.asarray(survival_times, dtype=np.float64)] * len(patients),
+            "survival": list(np.asarray(survival, dtype=np.float64)),
+        }
+    )

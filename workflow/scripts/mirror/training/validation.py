@@ -1,0 +1,89 @@
+"""Figures on the watched split: training patients that are looked at and never trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..config.pretrain import PretrainSettings
+from ..core.seeds import torch_seed
+from ..dataset.paired import Fold, PairedData
+from ..model.losses import compute_losses
+from ..model.mirror import Mirror
+from .monitor import Means, retrieval, spread, variance
+
+
+class Watcher:
+    """Computes losses, spread and retrieval on fixed bags of the watched pairs.
+
+    Parameters
+    ----------
+    data : PairedData
+        The fold's data.
+    fold : Fold
+        The watched pairs.
+    settings : PretrainSettings
+        The variant.
+    seed : int
+        Of the bags and of the style noise: the same in every epoch, so that epochs compare.
+    device : torch.device
+        Where the model is.
+    precision : torch.dtype
+        Of autocast.
+    """
+
+    def __init__(
+        self,
+        data: PairedData,
+        fold: Fold,
+        settings: PretrainSettings,
+        seed: int,
+        device: torch.device,
+        precision: torch.dtype,
+    ) -> None:
+        self.data, self.fold, self.settings, self.seed = data, fold, settings, seed
+        self.device, self.precision = device, precision
+        number = {p: i for i, p in enumerate(sorted(set(fold.patients)))}
+        self.patients = torch.tensor([number[p] for p in fold.patients])
+
+    def __len__(self) -> int:
+        return len(self.fold)
+
+    @torch.no_grad()
+    def look(self, model: Mirror) -> dict[str, float]:
+        """Figures of the model as it is; dropout is off, style noise is seeded.
+
+        Returns
+        -------
+        dict
+            Loss terms, ``logit_scale``, ``var_*``, ``spread_*``, and what `retrieval` gives.
+        """
+        assert self.data.bags is not None
+        training = model.training
+        model.eval()
+        torch.manual_seed(torch_seed(self.seed, "watch"))
+        means, size = Means(), self.settings.train.batch_size
+        aligned: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        for start in range(0, len(self.fold), size):
+            part = slice(start, start + size)
+            slides = self.fold.slides[part]
+            bags = self.data.bags.batch(slides, self.settings.model.tokens, self.seed, "watch").to(self.device)
+            rna = torch.from_numpy(self.data.rna[self.fold.rna[part]]).to(self.device)
+            with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+                output = model(bags, rna)
+            losses = compute_losses(output, self.settings, patients=self.patients[part].to(self.device))
+            means.add({**losses, "logit_scale": output.logit_scale}, len(slides))
+            parts = (output.slide_embedding, output.rna_embedding, output.slide_alignment, output.rna_alignment)
+            aligned.append(tuple(t.float().cpu() for t in parts))  # type: ignore[union-attr, arg-type]
+        model.train(training)
+        slide, rna, slide_aligned, rna_aligned = (torch.cat(parts) for parts in zip(*aligned, strict=True))
+        found = means.result()
+        for modality, embedding in (("wsi", slide), ("rna", rna)):
+            found[f"var_{modality}"] = float(variance(embedding))
+            found[f"spread_{modality}"] = float(spread(embedding))
+        # One RNA vector a patient: the first of its pairs stands for all.
+        first = {p: i for i, p in reversed(list(enumerate(self.fold.patients)))}
+        people = sorted(first)
+        vectors = rna_aligned[[first[p] for p in people]]
+        found |= retrieval(slide_aligned.numpy(), vectors.numpy(), self.fold.patients, people)
+        return found
