@@ -6,7 +6,7 @@ from typing import Any
 from mirror.config.slides import EmbedSettings
 from mirror.core.errors import InputError
 from mirror.encoders.table import EncoderRow
-from mirror.encoders.weights import hub_weights, local_weights
+from mirror.encoders.weights import hub_weights, local_weights, package_weights
 
 
 def main(rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
@@ -33,6 +33,8 @@ def main(rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
                 file = local_weights(wanted.weights[row.name]).file
             elif row.weights == "random":
                 continue
+            elif row.weights == "package":
+                file = package_weights(row).file
             else:
                 file = hub_weights(row, refresh=True).file
             log.info("%s: %s", row.name, file)

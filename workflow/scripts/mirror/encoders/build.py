@@ -15,8 +15,10 @@ from ..core.errors import InputError
 from . import torchvision_shim as compat  # noqa: F401  (makes timm importable; must come first)
 
 import timm  # isort: skip
+from timm.models.efficientnet import EfficientNet  # isort: skip
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn  # isort: skip
 
+from .efficientnet_names import from_efficientnet_pytorch
 from .table import EncoderRow
 from .weights import Weights, find_weights, load_state
 
@@ -123,6 +125,8 @@ def _load_into(encoder: PooledEncoder, weights: Weights, row: EncoderRow) -> Non
     state = load_state(weights.file)
     if isinstance(encoder.model, VisionTransformer):
         state = checkpoint_filter_fn(state, encoder.model)
+    elif isinstance(encoder.model, EfficientNet):
+        state = from_efficientnet_pytorch(state, [len(stage) for stage in encoder.model.blocks])
     wanted = set(encoder.model.state_dict())
     missing = sorted(wanted - set(state))
     # What a feature extractor leaves off may be in the file; anything else says it is another model.

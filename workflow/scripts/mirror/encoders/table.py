@@ -45,7 +45,12 @@ class EncoderRow(Settings):
     licence: str = Field(description="Licence of the weights.")
     gated: bool = Field(False, description="Whether the hub asks to accept terms first.")
     source: str = Field(description="Paper or page.")
-    weights: Literal["hub", "random"] = Field("hub", description="random: seeded random weights.")
+    weights: Literal["hub", "package", "random"] = Field(
+        "hub", description="hub: fetched; package: in an installed Python package; random: seeded random weights."
+    )
+    package: str = Field(
+        "", description="Checkpoint in an installed Python package, as package/path/of/the/file (weights: package)."
+    )
     seed: int = Field(0, ge=0, description="Seed of random weights.")
     revision: str | None = Field(None, description="Commit of the hub's repository to pin.")
 
@@ -55,6 +60,8 @@ class EncoderRow(Settings):
             raise ValueError("a hub id needs its architecture, so that local checkpoints can be loaded")
         if self.resize_px and self.resize_px < self.input_px:
             raise ValueError("resize_px is smaller than input_px")
+        if (self.weights == "package") != bool(self.package):
+            raise ValueError("weights: package and the key package belong together")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self
@@ -78,6 +85,8 @@ class EncoderRow(Settings):
     def hash(self) -> str:
         """Hash of what shapes the features: everything but name, licence, gating and source."""
         facts = self.model_dump(mode="json", exclude={"name", "licence", "gated", "source"})
+        if not self.package:  # rows without it keep the hash they had before the key existed
+            del facts["package"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

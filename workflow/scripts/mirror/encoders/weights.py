@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -195,9 +196,33 @@ def hub_weights(row: EncoderRow, *, refresh: bool = False) -> Weights:
     raise InputError(f"{page} has neither {' nor '.join(NAMES)}", row=row.name, remedy=local[3:])
 
 
+def package_weights(row: EncoderRow) -> Weights:
+    """Find the weights in an installed Python package, without importing it.
+
+    Raises
+    ------
+    InputError
+        The package is not installed in this environment, or has no such file.
+    """
+    name, _, inside = row.package.partition("/")
+    found = importlib.util.find_spec(name)
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        if (Path(folder) / inside).is_file():
+            return Weights(Path(folder) / inside)
+    problem = "does not contain that file" if found else "is not installed"
+    raise InputError(
+        f"the weights of {row.name} are {inside} of the Python package {name}, which {problem}",
+        row=row.name,
+        remedy="install the versions pinned in requirements.txt, or name a checkpoint: "
+        f"embed: weights: {{{row.name}: /path/to/file}}",
+    )
+
+
 def find_weights(row: EncoderRow, local: str | Path | None = None) -> Weights:
-    """Return where the weights of ``row`` are: ``local`` if given, else the hub or its cache."""
-    return local_weights(local) if local else hub_weights(row)
+    """Return where the weights of ``row`` are: ``local`` if given, else its package, the hub or its cache."""
+    if local:
+        return local_weights(local)
+    return package_weights(row) if row.weights == "package" else hub_weights(row)
 
 
 def load_state(file: Path) -> dict[str, torch.Tensor]:
