@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mirror.core.errors import InputError
 from mirror.core.facts import Fact, Facts, one_line
-from mirror.io.errors import InputError
 
 
 def some() -> Facts:

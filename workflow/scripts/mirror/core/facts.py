@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
-from ..io.atomic import write_json
-from ..io.errors import InputError
+from .atomic import write_json
+from .errors import InputError
 
 Level = Literal["info", "warning", "error"]
 Value = str | int | float | bool | None
