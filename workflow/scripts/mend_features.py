@@ -39,18 +39,18 @@ def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: P
     for name, cohort in cohorts.items():
         tiled = read_shards(folder / name / "tiles")
 
-        def embed(slides: Rows, row: dict[str, Any], tiled=tiled):
+        def embed(slides: Rows, root: Path, row: dict[str, Any], tiled=tiled):
             with lock_gpu(wanted=wanted.device != "cpu"):
                 encoder = TileEncoder.load(EncoderRow.model_validate(row), wanted)
-                return embed_shard(slides, tiled, folder, encoder, wanted, threads)
+                return embed_shard(slides, tiled, root, encoder, wanted, threads)
 
-        def take(slides: Rows, source: dict[str, Any]):
-            return import_features(FeatureSource.model_validate(source), slides, folder, slide_mpp)
+        def take(slides: Rows, root: Path, source: dict[str, Any]):
+            return import_features(FeatureSource.model_validate(source), slides, root, slide_mpp)
 
         for encoder, row in cohort["rows"].items():
-            mended += mend(cohort["slides"], folder, name, encoder, lambda slides, row=row: embed(slides, row))
+            mended += mend(cohort["slides"], folder, name, encoder, lambda s, root, row=row: embed(s, root, row))
         for encoder, source in cohort["sources"].items():
-            mended += mend(cohort["slides"], folder, name, encoder, lambda slides, source=source: take(slides, source))
+            mended += mend(cohort["slides"], folder, name, encoder, lambda s, root, source=source: take(s, root, source))
     logging.getLogger("mirror.mend").info("%d feature files were made anew", mended)
     return mended
 

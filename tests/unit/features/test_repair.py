@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +19,8 @@ from mirror.features.repair import broken_files, mend
 from mirror.io.features import FeatureFile, write_features
 from mirror.io.status import read_shards
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "workflow" / "scripts"))
+SCRIPTS = Path(__file__).resolve().parents[3] / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
 
 import import_features
 import mend_features
@@ -61,16 +66,17 @@ def test_broken_files_are_found_and_whole_ones_are_not(folder: Path) -> None:
 def test_only_the_broken_are_made_anew(folder: Path) -> None:
     spoilt, asked = spoil(folder), []
 
-    def make(slides):
+    def make(slides, root):
         asked.extend(s["slide_id"] for s in slides)
+        assert (root / "tiles").is_symlink() and root.parent == folder
         for name in asked:
-            put(folder / "features" / "e" / f"{name}.h5")
+            put(root / "features" / "e" / f"{name}.h5")
         return pd.DataFrame({"slide_id": asked, "status": "ok", "message": ""})
 
     tables = {p: p.read_bytes() for p in folder.rglob("*.tsv")}
     slides = [{"slide_id": name} for name in NAMES]
     assert mend(slides, folder, "T", "e", make) == 5 and asked == spoilt
-    assert mend(slides, folder, "T", "e", lambda _: pytest.fail("nothing was broken")) == 0
+    assert mend(slides, folder, "T", "e", lambda *_: pytest.fail("nothing was broken")) == 0
     assert {p: p.read_bytes() for p in folder.rglob("*.tsv")} == tables, "so that nothing finished runs again"
 
 
@@ -78,16 +84,71 @@ def test_what_cannot_be_mended_is_said(folder: Path) -> None:
     spoil(folder)
     slides = [{"slide_id": name} for name in NAMES]
     gone = pd.DataFrame({"slide_id": ["s0"], "status": ["failed"], "message": ["s0.svs: no such file"]})
+    old = (folder / "features" / "e" / "s0.h5").read_bytes()
     with pytest.raises(InputError, match=r"cannot be made anew.*no such file"):
-        mend(slides, folder, "T", "e", lambda _: gone)
+        mend(slides, folder, "T", "e", lambda *_: gone)
 
-    def smaller(slides):
+    def smaller(slides, root):
         for slide in slides:
-            put(folder / "features" / "e" / f"{slide['slide_id']}.h5", n=1)
+            put(root / "features" / "e" / f"{slide['slide_id']}.h5", n=1)
         return pd.DataFrame({"slide_id": ["s0"], "status": ["ok"], "message": [""]})
 
     with pytest.raises(InputError, match=r"other tiles now than its table says.*--forcerun tile_slides"):
         mend(slides, folder, "T", "e", smaller)
+    assert (folder / "features" / "e" / "s0.h5").read_bytes() == old and not list(folder.glob(".repair-*"))
+
+
+@pytest.mark.fault(
+    stage="features",
+    fault="feature files on a file system without locks, or held by another process",
+    sees="nothing: they are read without a lock; where the system refuses, a line that names HDF5_USE_FILE_LOCKING",
+    survives="every file: none that could not be examined counts as broken",
+)
+def test_a_locked_file_is_not_a_broken_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, slides = folder / "features" / "e", [{"slide_id": name} for name in NAMES]
+    before = {path: path.read_bytes() for path in files.glob("*.h5")}
+    with open(files / "s0.h5", "rb+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        child = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from mirror.io.features import FeatureFile; print(FeatureFile(sys.argv[1]).all().sum())"
+        told = subprocess.run(
+            [sys.executable, "-c", child, str(files / "s0.h5")], capture_output=True, text=True, check=True
+        )
+        assert told.stdout.strip() == "6.0", "another process reads it while it is locked here"
+    real = h5py.File
+
+    def locked(number: int):
+        def refuse(path, *args, **kwargs):
+            if Path(path).name in ("s1.h5", "s2.h5") and args[:1] == ("r",):
+                raise OSError(number, "Unable to synchronously open file (unable to lock file)")
+            return real(path, *args, **kwargs)
+
+        return refuse
+
+    for number, reason in ((errno.EAGAIN, "another process has it open"), (errno.ENOLCK, "no locks")):
+        monkeypatch.setattr(h5py, "File", locked(number))
+        with pytest.raises(InputError, match=rf"2 feature files.*errno {number}.*{reason}.*HDF5_USE_FILE_LOCKING"):
+            mend(slides, folder, "T", "e", lambda *_: pytest.fail("nothing is broken"))
+    monkeypatch.setattr(h5py, "File", real)
+    assert {path: path.read_bytes() for path in files.glob("*.h5")} == before
+
+
+def test_one_file_out_of_reach_does_not_keep_others_broken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, slides, real = folder / "features" / "e", [{"slide_id": name} for name in NAMES], h5py.File
+    (files / "s0.h5").write_bytes(b"")
+
+    def refuse(path, *args, **kwargs):
+        if Path(path).name == "s1.h5":
+            raise PermissionError(errno.EACCES, "no")
+        return real(path, *args, **kwargs)
+
+    def make(asked, root):
+        put(root / "features" / "e" / "s0.h5")
+        return pd.DataFrame({"slide_id": [s["slide_id"] for s in asked], "status": "ok", "message": ""})
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(InputError, match="1 feature files could not be examined.*permission denied"):
+        mend(slides, folder, "T", "e", make)
+    assert FeatureFile(files / "s0.h5").n == 3
 
 
 def test_the_script_mends_imported_features(tmp_path: Path) -> None:

@@ -15,14 +15,17 @@ import pandas as pd
 from ..config.sources import FeatureSource
 from ..core.atomic import disk_is_full
 from ..core.errors import InputError
+from ..core.facts import Facts
 from ..core.names import safe_name
 from ..io.features import check_finite, is_complete, write_features
+from ..io.tile_scale import SCALE_REMEDY, compare_scales, scale_groups
 from ..readers.features import clam, stamp, trident
 from ..readers.features import pt as tensors
 from ..readers.features.base import ForeignError, ForeignSlide, match_slides
+from ..readers.features.plausible import doubts, tile_um
 
 log = logging.getLogger("mirror.import")
-COLUMNS = ("slide_id", "patient_id", "status", "n_tiles", "width", "message", "fingerprint")
+COLUMNS = ("slide_id", "patient_id", "status", "n_tiles", "width", "message", "fingerprint", "tile_um")
 _FIND = {"trident": trident.find_files, "clam": clam.find_files, "stamp": stamp.find_files, "pt": tensors.find_files}
 
 
@@ -31,6 +34,7 @@ def import_features(
     slides: Sequence[Mapping[str, Any]],
     folder: str | Path,
     mpp_of: Callable[[Mapping[str, Any]], float | None] | None = None,
+    facts: Facts | None = None,
 ) -> pd.DataFrame:
     """Convert the features of some slides to ``features/{encoder}/{slide}.h5``.
 
@@ -46,8 +50,10 @@ def import_features(
     folder : path-like
         ``results/slides``.
     mpp_of : callable, optional
-        Gives a slide's micrometres a pixel, which STAMP's coordinates need; the table's column
-        ``mpp`` where not given.
+        Gives a slide's micrometres per pixel, which STAMP's coordinates and the comparison of tile sizes
+        need; the table's column ``mpp`` where not given.
+    facts : Facts, optional
+        Gets what was read as what, and what contradicts it.
 
     Returns
     -------
@@ -57,8 +63,10 @@ def import_features(
     Raises
     ------
     InputError
-        The folder is missing or has no such files, or the disk is full.
+        The folder is missing or has no such files, the disk is full, or tiles of several sizes are refused
+        (``mixed_scales: error``).
     """
+    facts = Facts(source.path) if facts is None else facts
     root = Path(source.path).expanduser()
     if not root.is_dir():
         raise InputError("no folder of features here", file=root, remedy="correct features: path")
@@ -73,8 +81,8 @@ def import_features(
         row = {"slide_id": slide_id, "patient_id": slide.get("patient_id", ""), "width": source.width}
         try:
             if isinstance(found, str):
-                raise ForeignError("no matching name", found, file=root)
-            mpp = mpp_of(slide) if mpp_of and source.format == "stamp" else slide.get("mpp")
+                raise ForeignError(getattr(found, "kind", "no matching name"), str(found), file=root)
+            mpp = mpp_of(slide) if mpp_of else slide.get("mpp")
             row |= _import_one(source, slide_id, found, Path(folder), mpp)
         except InputError as error:
             row |= {"status": "failed", "n_tiles": 0, "message": str(error), "fingerprint": ""}
@@ -96,7 +104,69 @@ def import_features(
         log.warning("%s features: %s: %d of %d slides, first %s", source.encoder, kind, len(ids), len(rows), ids[0])
     unused = len(files) - len({found for found in matched.values() if isinstance(found, Path)})
     log.info("%s features: %d files read, %d more in the folder", source.encoder, len(files) - unused, unused)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    for row in rows:
+        for doubt in row.get("doubts", ()):
+            facts.warn("features", f"{row['slide_id']}: {doubt}", source.path)
+    _note_facts(source, table, facts)
+    facts.log(log)
+    for kind, ids in faults.items():  # logged above
+        facts.warn(kind, f"{len(ids)} of {len(rows)} slides, first {ids[0]}", f"{source.encoder} features")
+    return table
+
+
+def _note_facts(source: FeatureSource, table: pd.DataFrame, facts: Facts) -> None:
+    """Record how the slides were read, and whether they fit together."""
+    read = table[table["status"].isin(["ok", "empty"])]
+    facts.note("format of features", source.format, "features.format")
+    facts.note("slides read", f"{len(read)} of {len(table)}", source.path)
+    tiles = read["n_tiles"].astype(int)
+    if len(tiles):
+        facts.note("tiles per slide", f"{tiles.min()} to {tiles.max()}, median {tiles.median():g}")
+    if len(read) > 1 and (tiles == 1).all():
+        facts.warn(
+            "tiles per slide",
+            f"each of the {len(read)} slides has one vector: these look like slide-level embeddings",
+            source.path,
+            "give patch features; one vector per slide leaves the slide encoder nothing to pool",
+        )
+    notes: dict[str, list[str]] = defaultdict(list)
+    for row in read.itertuples():
+        if row.message:
+            notes[row.message.replace(str(row.slide_id), "*")].append(str(row.slide_id))
+    for message, ids in list(notes.items())[:10]:
+        facts.note("note", f"{len(ids)} of {len(read)} slides (first {ids[0]}): {message}")
+    check_scales(read, facts, source.mixed_scales)
+
+
+def check_scales(table: pd.DataFrame, facts: Facts, policy: str = "warn") -> None:
+    """Compare the size of tiles over the slides of a table; a difference above 10 % is a warning or an error.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns slide_id, status and tile_um (micrometres; missing where unknown).
+    facts : Facts
+        Gets the sizes and the warning.
+    policy : {"warn", "error"}
+
+    Raises
+    ------
+    InputError
+        The sizes differ and ``policy`` is ``error``.
+    """
+    used = table[table["status"] == "ok"]
+    sizes = pd.to_numeric(used["tile_um"], errors="coerce")
+    rows = list(zip(used["slide_id"].astype(str), sizes.astype(float), strict=True))
+    groups = scale_groups(rows)
+    if groups:
+        shown = ", ".join(f"{group.um:.4g} um ({len(group.slides)} slides)" for group in groups[:5])
+        facts.note("tile size", shown, "tile side in pixels x micrometres per pixel")
+    if unknown := int(sizes.isna().sum()):
+        facts.note("tile size unknown", f"{unknown} of {len(used)} slides; fill the column mpp of the slide table")
+    if (difference := compare_scales(rows)) is not None:
+        say = facts.refuse if policy == "error" else facts.warn
+        say("tile size", difference, "micrometres per tile over all slides", SCALE_REMEDY)
 
 
 def _read(source: FeatureSource, path: Path, mpp: float | None) -> ForeignSlide:
@@ -117,6 +187,13 @@ def _import_one(source: FeatureSource, slide_id: str, path: Path, folder: Path, 
     try:
         check_finite(features, path)
     except InputError as error:
+        if features.dtype == np.float16 and np.isinf(features).any():
+            raise ForeignError(
+                "half-precision overflow",
+                f"{error.problem}: values beyond 65504 became infinite in float16",
+                file=path,
+                remedy="extract the features in float32 or bfloat16",
+            ) from error
         raise ForeignError("NaN or infinity", error.problem, file=path) from error
     coords, attrs = slide.coords, {**slide.attrs, "name": slide_id}
     if coords is not None:
@@ -138,5 +215,7 @@ def _import_one(source: FeatureSource, slide_id: str, path: Path, folder: Path, 
             attrs={"fingerprint": mark, "settings_hash": wanted, "source": source.format}
             | ({} if mpp is None else {"mpp": mpp}),
         )
-    message = "; ".join(slide.notes)
-    return {"status": "ok" if n else "empty", "n_tiles": n, "message": message, "fingerprint": mark}
+    doubtful = doubts(slide)
+    message = "; ".join([*slide.notes, *doubtful])
+    row = {"status": "ok" if n else "empty", "n_tiles": n, "message": message, "fingerprint": mark}
+    return row | {"tile_um": tile_um(slide, mpp), "doubts": doubtful}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,17 +14,33 @@ import pandas as pd
 
 from ..core.errors import InputError
 from ..io.features import FeatureFile, is_complete
+from ..io.hdf5 import FileOutOfReach
 from ..io.status import read_shards
 
 log = logging.getLogger("mirror.mend")
 Rows = Sequence[Mapping[str, Any]]
 
 
-def broken_files(status: pd.DataFrame, folder: Path) -> list[str]:
+def broken_files(status: pd.DataFrame, folder: Path, out_of_reach: list[FileOutOfReach] | None = None) -> list[str]:
     """Slides whose table says that they have features, and whose file is not there, not whole or of another size.
 
     Opening a file reads its header alone; numbers that changed
     inside a file of the right size are not found.
+
+    Parameters
+    ----------
+    status : DataFrame
+        Columns slide_id, status, n_tiles.
+    folder : Path
+        ``results/slides/features/{encoder}``.
+    out_of_reach : list, optional
+        Gets an error for each file that the system does not let us read (a lock, permissions). Such a file may
+        be whole and is not listed as broken.
+
+    Returns
+    -------
+    list of str
+        An input/output error of the disk counts as broken.
     """
     found = []
     for row in status.itertuples():
@@ -30,6 +49,13 @@ def broken_files(status: pd.DataFrame, folder: Path) -> list[str]:
             continue
         try:
             whole = is_complete(path) and FeatureFile(path).n == int(row.n_tiles)
+        except FileOutOfReach as error:
+            if error.errno != errno.EIO:
+                log.error("%s", error)
+                if out_of_reach is not None:
+                    out_of_reach.append(error)
+                continue
+            whole = False
         except InputError:
             whole = False
         if not whole:
@@ -37,8 +63,11 @@ def broken_files(status: pd.DataFrame, folder: Path) -> list[str]:
     return found
 
 
-def mend(slides: Rows, folder: Path, cohort: str, encoder: str, make: Callable[[Rows], pd.DataFrame]) -> int:
+def mend(slides: Rows, folder: Path, cohort: str, encoder: str, make: Callable[[Rows, Path], pd.DataFrame]) -> int:
     """Make the broken feature files of one cohort and encoder anew; the status tables stay as they are.
+
+    The new files are made in a folder of their own and take the places of the broken ones when they are whole,
+    so that nothing is deleted before its successor exists.
 
     Parameters
     ----------
@@ -49,7 +78,8 @@ def mend(slides: Rows, folder: Path, cohort: str, encoder: str, make: Callable[[
     cohort, encoder : str
         Their names.
     make : callable
-        Writes the feature files of the slides given, and returns their status.
+        Called with rows of the slide table and a folder that has ``tiles``; writes
+        ``features/{encoder}/{slide}.h5`` in that folder and returns their status.
 
     Returns
     -------
@@ -59,27 +89,61 @@ def mend(slides: Rows, folder: Path, cohort: str, encoder: str, make: Callable[[
     Raises
     ------
     InputError
-        A file could not be made anew, or holds another number of tiles than before.
+        A file could not be made anew, holds another number of tiles than before, or could not be examined. The
+        broken file is kept then, and the others are replaced all the same.
     """
     status = read_shards(folder / cohort / "features" / encoder)
     features = folder / "features" / encoder
-    broken = broken_files(status, features)
+    unread: list[FileOutOfReach] = []
+    broken = broken_files(status, features, unread)
     log.info("%s, %s: %d of %d feature files are broken", cohort, encoder, len(broken), len(status))
-    if not broken:
-        return 0
+    if broken:
+        _replace(broken, status, slides, folder, encoder, make)
+    if unread:
+        raise InputError(
+            f"{len(unread)} feature files could not be examined and were left as they are; the first: {unread[0].problem}",
+            file=unread[0].file,
+            remedy=unread[0].remedy,
+        )
+    return len(broken)
+
+
+def _replace(
+    broken: list[str],
+    status: pd.DataFrame,
+    slides: Rows,
+    folder: Path,
+    encoder: str,
+    make: Callable[[Rows, Path], pd.DataFrame],
+) -> None:
+    """Make files in a scratch folder beside the old ones, and move each whole one into place."""
+    features = folder / "features" / encoder
+    tiles = status.set_index("slide_id")["n_tiles"]
     for slide in broken:
         log.info("%s is made anew", features / f"{slide}.h5")
-        (features / f"{slide}.h5").unlink(missing_ok=True)
-    made = make([slide for slide in slides if slide["slide_id"] in set(broken)])
+    features.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".repair-", dir=folder) as scratch:
+        root = Path(scratch)
+        (root / "tiles").symlink_to((folder / "tiles").resolve())
+        made = make([slide for slide in slides if slide["slide_id"] in set(broken)], root)
+        changed, lost = [], []
+        for slide in broken:
+            new = root / "features" / encoder / f"{slide}.h5"
+            if not is_complete(new):
+                lost.append(slide)
+            elif FeatureFile(new).n != int(tiles[slide]):
+                changed.append(slide)
+            else:
+                os.replace(new, features / f"{slide}.h5")
     failed = made[made["status"] == "failed"]
     if len(failed):
         first = failed.iloc[0]
         raise InputError(f"cannot be made anew ({len(failed)} so): {first['message']}", row=str(first["slide_id"]))
-    left = broken_files(status[status["slide_id"].isin(broken)], features)
-    if left:
+    if changed:
         raise InputError(
             "the slide has other tiles now than its table says",
-            file=features / f"{left[0]}.h5",
+            file=features / f"{changed[0]}.h5",
             remedy="run with --forcerun tile_slides: its tiles, its features and what follows are made anew",
         )
-    return len(broken)
+    if lost:
+        raise InputError(f"{len(lost)} files were not made anew", file=features / f"{lost[0]}.h5")

@@ -19,7 +19,10 @@ from typing import Any
 import h5py
 
 from ..core.atomic import atomic_path
+from ..core.errors import InputError
+from ..core.regular_file import require_regular
 from ..io.features import is_complete
+from ..io.hdf5 import open_h5
 
 log = logging.getLogger("mirror.share")
 KEY = "share_key"
@@ -80,10 +83,16 @@ class FeatureShare:
             False where there are none, or they are damaged.
         """
         for path in self._candidates(key):
-            if path.name != f"{key}.{_hash_file(path)}.h5" or not is_complete(path, **{KEY: key}):
+            try:
+                require_regular(path)  # a share is written by others as well
+                whole = path.name == f"{key}.{_hash_file(path)}.h5" and is_complete(path, **{KEY: key})
+            except (InputError, OSError) as error:
+                log.warning("%s; not used", error)
+                continue
+            if not whole:
                 log.warning("%s: damaged or not what its name says; not used", path)
                 continue
-            with h5py.File(path, "r") as file:
+            with open_h5(path) as file:
                 same = file["coords"].attrs.get("name", name) == name
             if same:
                 with _linked(path, out):

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.atomic import atomic_path
 from ..core.errors import InputError
-from .hdf5 import open_h5
+from .hdf5 import FileOutOfReach, open_h5
 
 COORD_ATTRS = (
     "patch_size",
@@ -348,14 +348,23 @@ class FeatureFile:
 
 
 def is_complete(path: str | Path, **expected: Any) -> bool:
-    """Whether ``path`` is a whole feature (or tile) file whose attributes are the ``expected`` ones."""
+    """Whether ``path`` is a whole feature (or tile) file whose attributes are the ``expected`` ones.
+
+    Raises
+    ------
+    FileOutOfReach
+        The file is there and the system does not let us read it (locks, permissions): it may be whole, so it
+        must not count as damaged.
+    """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         return False
     try:
-        with h5py.File(path, "r") as file:
+        with open_h5(path) as file:
             return bool(file.attrs.get("complete", False)) and all(
                 file.attrs.get(key) == value for key, value in expected.items()
             )
-    except OSError:
+    except FileOutOfReach:
+        raise
+    except (InputError, OSError, RuntimeError, KeyError):
         return False

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.atomic import atomic_path
 from ..core.errors import InputError
+from .hdf5 import FileOutOfReach, open_h5
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,21 @@ def read_tiles(path: str | Path) -> TileTable:
     InputError
         When the file is missing, damaged, or was never finished.
     """
+    again = "delete it and run again"
+    if not Path(path).exists():
+        raise InputError("no such tile file", file=path, remedy="run the tiling step first")
     try:
-        with h5py.File(path, "r") as file:
+        file = open_h5(path, "tile", again)
+    except FileOutOfReach:
+        raise
+    except InputError as error:
+        raise InputError(f"is not a whole tile file ({error.problem})", file=path, remedy=again) from error
+    try:
+        with file:
             if not file.attrs.get("complete", False):
-                raise InputError("tile file was never finished", file=path, remedy="delete it and run again")
+                raise InputError("tile file was never finished", file=path, remedy=again)
             info = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
             grid = {k: v.item() if isinstance(v, np.generic) else v for k, v in file["coords"].attrs.items()}
             return TileTable(file["coords"][:], file["tissue_fraction"][:], file["pen_fraction"][:], grid, info)
-    except FileNotFoundError:
-        raise InputError("no such tile file", file=path, remedy="run the tiling step first") from None
     except (OSError, KeyError) as error:
-        raise InputError(f"is not a whole tile file ({error})", file=path, remedy="delete it and run again") from error
+        raise InputError(f"is not a whole tile file ({error})", file=path, remedy=again) from error

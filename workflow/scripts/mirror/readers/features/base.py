@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,24 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ...core.barcodes import parse, patient_id
 from ...core.errors import InputError
-from ...io.hdf5 import open_h5
+from ...io.hdf5 import open_h5, read_array
 
 _SLIDE_SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".dcm"}
 _SLIDE_SUFFIXES |= {".czi", ".png", ".jpg", ".jpeg"}
+
+
+class NoMatch(str):
+    """Why a slide has no file; ``kind`` groups equal reasons for the account."""
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str = "no matching name") -> NoMatch:
+        """Return the reason, a string, with its kind."""
+        reason = super().__new__(cls, text)
+        reason.kind = kind
+        return reason
 
 
 class ForeignError(InputError):
@@ -41,12 +54,15 @@ class ForeignSlide:
         TRIDENT's attributes of ``coords`` as far as known.
     notes : tuple of str
         What the user should know.
+    tile_um : float or None
+        Side of a tile in micrometres where the file states it.
     """
 
     features: np.ndarray
     coords: np.ndarray | None
     attrs: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tile_um: float | None = None
 
 
 def list_files(folder: Path, suffix: str) -> dict[str, Path]:
@@ -105,24 +121,60 @@ def as_coords(array: np.ndarray, n: int, path: Path) -> np.ndarray:
     bad = int((~np.isfinite(exact)).sum())
     if bad:
         raise ForeignError("wrong form", f"{bad} of {exact.size} coordinates are NaN or infinite", file=path)
-    coords = np.rint(exact).astype(np.int64)
-    coords = coords.reshape(-1, 2) if coords.size % 2 == 0 else coords.reshape(-1, 1)
-    if coords.shape != (n, 2):
-        raise ForeignError("wrong form", f"{n} features but {len(coords)} coordinates", file=path)
-    return coords
+    if exact.ndim == 3 and exact.shape[0] == 1:  # a batch of one slide
+        exact = exact[0]
+    if exact.size == 0 or exact.shape == (2 * n,) == (2,):
+        exact = exact.reshape(-1, 2)
+    if exact.ndim == 2 and exact.shape[1] == 2 and len(exact) != n:
+        raise ForeignError("wrong form", f"{n} features but {len(exact)} coordinates", file=path)
+    if exact.shape != (n, 2):
+        said = f"coordinates of shape {exact.shape} for {n} features, expected ({n}, 2)"
+        raise ForeignError("wrong form", said, file=path)
+    if n > 1 and exact.min() >= 0 and exact.max() <= 1 and (exact != np.rint(exact)).any():
+        raise ForeignError("wrong form", "coordinates lie between 0 and 1, so they are no pixels", file=path)
+    return np.rint(exact).astype(np.int64)
+
+
+def stride(coords: np.ndarray) -> float | None:
+    """Return the smallest step between tiles along x or y, in the unit of ``coords`` (N, 2); None for one tile."""
+    steps = []
+    for axis in (0, 1):
+        places = np.unique(np.asarray(coords, np.float64)[:, axis])
+        if len(places) > 1:
+            steps.append(float(np.diff(places).min()))
+    return min(steps) if steps else None
 
 
 def read_dataset(path: Path, name: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any], dict[str, Any]]:
     """Read a features dataset and ``coords``: arrays, attributes of ``coords``, attributes of the file."""
     with open_h5(path) as file:
         if name not in file:
-            raise ForeignError("wrong form", f"no dataset named {name}, only {', '.join(file) or 'nothing'}", file=path)
+            raise _no_dataset(file, name, path)
         for needed in (name, "coords"):
             if needed in file and not isinstance(file[needed], h5py.Dataset):
                 raise ForeignError("wrong form", f"{needed} is a group, expected a dataset", file=path)
-        coords = file["coords"][()] if "coords" in file else None
+        coords = read_array(file["coords"], path) if "coords" in file else None
         about = attributes(file["coords"]) if "coords" in file else {}
-        return as_features(file[name][()], path), coords, about, attributes(file)
+        return as_features(read_array(file[name], path), path), coords, about, attributes(file)
+
+
+_FEATURE_NAMES = ("features", "feats", "embeddings", "embedding", "feature", "x")
+
+
+def _no_dataset(file: h5py.File, name: str, path: Path) -> ForeignError:
+    """The error for a file without the dataset that its format has; says what the file has instead."""
+    there = ", ".join(list(file)[:8]) or "nothing"
+    lower = {key.lower(): key for key in file}
+    if name in lower:
+        kind, hint = "names that differ by case", f"; {lower[name]!r} differs from it by case alone"
+    else:
+        near = next((lower[key] for key in _FEATURE_NAMES if key in lower), None)
+        kind, hint = "other names of datasets", f"; the features seem to be under {near!r}" if near else ""
+    if kind == "other names of datasets" and name == "features" and "feats" in lower:
+        hint += " (set features: format: stamp for STAMP's files)"
+    return ForeignError(
+        kind, f"no dataset named {name}, only {there}{hint}", file=path, remedy=f"rename the dataset to {name}"
+    )
 
 
 def slide_stem(name: str) -> str:
@@ -154,6 +206,7 @@ def match_slides(slides: Iterable[Mapping[str, Any]], files: Mapping[str, Path])
     short: dict[str, list[Path]] = defaultdict(list)
     for name, path in files.items():
         short[name.split(".")[0]].append(path)
+    lower = {name.lower(): path for name, path in files.items()}
     out: dict[str, Path | str] = {}
     owners: dict[Path, list[str]] = defaultdict(list)  # exact ones count as well
     guessed = []
@@ -173,11 +226,36 @@ def match_slides(slides: Iterable[Mapping[str, Any]], files: Mapping[str, Path])
         elif near:
             out[slide_id] = f"{len(near)} files could be this slide's ({near[0].name}, {near[1].name} ...)"
         else:
-            some = ", ".join(sorted(files)[:2])
-            out[slide_id] = f"no file of this name among {len(files)} ({some}{' ...' if len(files) > 2 else ''})"
+            out[slide_id] = _why_none(slide, names, files, lower)
     for slide_id in guessed:
         guess = Path(out[slide_id])
         others = [other for other in owners[guess] if other != slide_id]
         if others:
             out[slide_id] = f"{guess.name} could be this slide's or that of {', '.join(others[:3])}"
     return out
+
+
+def _why_none(
+    slide: Mapping[str, Any], names: Sequence[str], files: Mapping[str, Path], lower: Mapping[str, Path]
+) -> NoMatch:
+    """Say why no file carries a slide's name: another case, patients' names, or other names altogether."""
+    some = ", ".join(sorted(files)[:2])
+    said = f"no file of this name among {len(files)} ({some}{' ...' if len(files) > 2 else ''})"
+    cased = next((lower[name.lower()] for name in names if name.lower() in lower), None)
+    if cased is not None:
+        return NoMatch(
+            f"{cased.name} differs from the slide's name by upper and lower case alone; rename it to {names[0]}{cased.suffix}",
+            "names that differ by case",
+        )
+    patient = str(slide.get("patient_id") or "")
+    owner = {patient, patient_id(patient), patient_id(names[0])} - {""}
+    named = next((name for name in files if name in owner or name.upper() in owner), None)
+    if named is not None:
+        return NoMatch(
+            f"{files[named].name} is named by the patient ({named}); one file per slide is expected, named by its "
+            f"slide_id ({names[0]}{files[named].suffix})",
+            "files named by patient",
+        )
+    if parse(names[0]) and sum(bool(parse(name)) for name in files) < 0.5 * len(files):
+        return NoMatch(f"{said}: these names are no TCGA barcodes, the slides' are", "other identifiers")
+    return NoMatch(said)

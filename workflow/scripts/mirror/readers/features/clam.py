@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...io.hdf5 import open_h5
+from ...io.hdf5 import open_h5, read_array
 from .base import ForeignSlide, as_coords, as_features, attributes, list_files, read_dataset
 from .pt import load_tensors, to_numpy
 
@@ -44,7 +44,7 @@ def _patches(path: Path) -> tuple[np.ndarray | None, dict[str, Any], str]:
             with open_h5(file, "patches") as opened:
                 if "coords" not in opened:
                     return None, {"name": path.stem}, f"{file} has no coords"
-                coords, raw = opened["coords"][()], opened["coords"].attrs
+                coords, raw = read_array(opened["coords"], file), opened["coords"].attrs
                 about = attributes(opened["coords"])
                 # Its patch_size is in pixels of patch_level, whose downsample is (x, y).
                 downsample = float(np.asarray(raw.get("downsample", np.nan)).reshape(-1)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 
 from ...core.imposters import imposter
+from ...core.regular_file import require_regular
+from ...io.hdf5 import fits
 from .base import ForeignError, ForeignSlide, as_coords, as_features, list_files
 
 _FEATURES = ("features", "feats", "embeddings")
@@ -23,6 +26,8 @@ def load_tensors(path: Path) -> Any:
     ForeignError
         Not a PyTorch file, or a pickle of anything else: refused unopened.
     """
+    require_regular(path, "feature file")
+    fits(_unpacked(path), path, "the file", 0.4)
     other = imposter(path)  # as text each would look like a pickle that is refused
     if other:
         raise ForeignError("unreadable files", other[0], file=path, remedy=other[1])
@@ -40,6 +45,16 @@ def load_tensors(path: Path) -> Any:
         raise ForeignError("unreadable files", f"not a PyTorch file: {detail}", file=path) from error
 
 
+def _unpacked(path: Path) -> int:
+    """Bytes of a file, or of the members of a zip archive (torch's own form) once they are unpacked."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return max(size, sum(member.file_size for member in archive.infolist()))
+    except (zipfile.BadZipFile, OSError):
+        return size
+
+
 def to_numpy(value: Any, path: Path) -> np.ndarray:
     """Return a tensor as an array; bfloat16 becomes float32."""
     if not isinstance(value, torch.Tensor):
@@ -47,6 +62,7 @@ def to_numpy(value: Any, path: Path) -> np.ndarray:
     if value.layout != torch.strided or value.is_complex() or value.is_quantized:
         kind = f"a {str(value.layout).removeprefix('torch.')} tensor of {str(value.dtype).removeprefix('torch.')}"
         raise ForeignError("wrong form", f"{kind}, expected a plain one (N, D) of floats", file=path)
+    fits(value.numel() * value.element_size(), path, "a tensor", 0.4)  # a view can claim more than its file holds
     value = value.detach()
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
@@ -64,7 +80,10 @@ def read_slide(path: Path) -> ForeignSlide:
     if isinstance(value, dict):
         key = next((key for key in _FEATURES if key in value), None)
         if key is None:
-            raise ForeignError("wrong form", f"none of the keys {', '.join(_FEATURES)}", file=path)
+            there = ", ".join(str(key) for key in list(value)[:6]) or "nothing"
+            lower = {str(key).lower() for key in value}
+            kind = "names that differ by case" if lower & set(_FEATURES) else "wrong form"
+            raise ForeignError(kind, f"none of the keys {', '.join(_FEATURES)}; it has {there}", file=path)
         value, coords = value[key], value.get("coords")
     features = as_features(to_numpy(value, path), path)
     if coords is None:

@@ -1,13 +1,28 @@
-"""STAMP: ``{slide}.h5`` with ``feats`` and coordinates in micrometres."""
+"""STAMP: ``{slide}.h5`` with ``feats`` and coordinates whose unit depends on the version that wrote them.
+
+====================  =====================================  =================================
+version               attributes of the file                 coordinates
+====================  =====================================  =================================
+2.1 and later         ``tile_size_um``                       micrometres
+2.0                   ``tile_size`` and ``unit`` = ``um``     micrometres
+1                     ``tile_size`` of 224, or none at all   units of 256 um / 224
+====================  =====================================  =================================
+
+These are the rules by which STAMP reads its own files (``get_coords`` in ``stamp/modeling/data.py``). A file to
+which none applies keeps its features and loses its coordinates, with a note.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...core.errors import InputError
-from .base import ForeignError, ForeignSlide, as_coords, list_files, read_dataset
+from .base import ForeignError, ForeignSlide, as_coords, list_files, read_dataset, stride
+
+HISTORIC_PX, HISTORIC_UM = 224, 256.0
 
 
 def find_files(root: Path, encoder: str) -> dict[str, Path]:
@@ -36,17 +51,59 @@ def read_slide(path: Path, mpp: float | None) -> ForeignSlide:
         are left out.
     """
     features, coords, _, about = read_dataset(path, "feats")
-    kind, unit = about.get("feat_type", "tile"), about.get("unit", "um")
+    kind, unit = about.get("feat_type", "tile"), about.get("unit")
     if kind not in ("tile", None):
         raise ForeignError("slide-level vectors", f"feat_type is {kind}, expected tile", file=path)
     if coords is None:
         return ForeignSlide(features, None, notes=("no coordinates",))
-    if unit != "um":
+    historic = about.get("tile_size") == HISTORIC_PX and unit in (None, "px")
+    if unit not in (None, "um") and not historic:
         raise ForeignError("wrong form", f"coordinates in {unit}, expected um", file=path)
+    exact = np.asarray(coords, np.float64)
+    as_coords(exact, len(features), path)  # their number and whether they are numbers at all
+    scale, tile_um, notes = _unit(about, exact.reshape(-1, 2))
+    if scale is None:
+        return ForeignSlide(features, None, notes=(f"coordinates left out: {notes}",))
+    noted = (notes,) if notes else ()
     if mpp is None:
         note = "coordinates left out: they are in micrometres and the slide's mpp is unknown (fill the column mpp)"
-        return ForeignSlide(features, None, notes=(note,))
-    attrs = {"patch_size": about.get("tile_size_px"), "name": path.stem}
-    if about.get("tile_size_um"):
-        attrs["patch_size_level0"] = round(about["tile_size_um"] / mpp)
-    return ForeignSlide(features, as_coords(np.asarray(coords, np.float64) / mpp, len(features), path), attrs)
+        return ForeignSlide(features, None, notes=(*noted, note), tile_um=tile_um)
+    attrs: dict[str, Any] = {"patch_size": about.get("tile_size_px"), "name": path.stem}
+    if scale != 1.0:
+        attrs["patch_size"] = HISTORIC_PX
+    if tile_um:
+        attrs["patch_size_level0"] = round(tile_um / mpp)
+    placed = as_coords(exact * (scale / mpp), len(features), path)
+    return ForeignSlide(features, placed, attrs, noted, tile_um)
+
+
+def _unit(about: dict[str, Any], coords: np.ndarray) -> tuple[float | None, float | None, str]:
+    """Return micrometres per unit (None: unknown), the side of a tile in micrometres, and a note.
+
+    Parameters
+    ----------
+    about : dict
+        Attributes of the file.
+    coords : (N, 2) float array
+        As stored.
+    """
+    step = stride(coords)
+    size = about.get("tile_size") if about.get("unit") == "um" else None
+    size = size or about.get("tile_size_um")
+    if size:
+        size = float(size)
+        # STAMP's tiles do not overlap, so that a smaller step cannot be in micrometres.
+        if step is not None and step < 0.9 * size:
+            return None, size, f"tiles of {size:g} um would lie {step:g} um apart, so their unit is not known"
+        return 1.0, size, ""
+    stated = about.get("tile_size", step)
+    if stated is not None and round(float(stated)) == HISTORIC_PX:
+        return HISTORIC_UM / HISTORIC_PX, HISTORIC_UM, "coordinates of STAMP version 1 (units of 256 um / 224)"
+    if about.get("unit") == "um":
+        return 1.0, None, "tile size unknown: the file has neither tile_size_um nor tile_size"
+    apart = "" if step is None else f"; tiles lie {step:g} units apart"
+    return (
+        None,
+        None,
+        f"neither their unit nor a tile size is in the file{apart} (extract again with STAMP 2.1 or later)",
+    )
