@@ -50,7 +50,9 @@ def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: P
         for encoder, row in cohort["rows"].items():
             mended += mend(cohort["slides"], folder, name, encoder, lambda s, root, row=row: embed(s, root, row))
         for encoder, source in cohort["sources"].items():
-            mended += mend(cohort["slides"], folder, name, encoder, lambda s, root, source=source: take(s, root, source))
+            mended += mend(
+                cohort["slides"], folder, name, encoder, lambda s, root, source=source: take(s, root, source)
+            )
     logging.getLogger("mirror.mend").info("%d feature files were made anew", mended)
     return mended
 

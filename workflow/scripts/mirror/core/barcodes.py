@@ -85,6 +85,14 @@ class Barcode:
         return self.slide.startswith("DX")
 
 
+def find(text: str) -> tuple[int, int] | None:
+    """Return where a TCGA barcode stands in ``text`` (start, stop), or None; letters and digits may not touch it."""
+    for match in _BARCODE.finditer(text):
+        if match.start() == 0 or not text[match.start() - 1].isalnum():
+            return match.span()
+    return None
+
+
 @lru_cache(maxsize=200_000)
 def parse(text: str) -> Barcode | None:
     """Parse a TCGA barcode.

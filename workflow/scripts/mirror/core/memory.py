@@ -7,6 +7,8 @@ import os
 import resource
 from pathlib import Path
 
+from .errors import InputError
+
 _MIB = 1 << 20
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _stated: int | None = None
@@ -47,3 +49,20 @@ def in_words(size: float) -> str:
         if size >= scale:
             return f"{size / scale:.3g} {unit}"
     return f"{size:.0f} bytes"
+
+
+def fits(size: int, path: str | Path, what: str, share: float) -> None:
+    """Refuse ``size`` bytes when they are more than a share of the job's memory.
+
+    Raises
+    ------
+    InputError
+        Says what claims how much, and what is allowed.
+    """
+    allowed = int(job_memory() * share)
+    if size > allowed:
+        raise InputError(
+            f"{what} would take {in_words(size)}; this job's memory allows {in_words(allowed)} for it",
+            file=path,
+            remedy="raise mem_mb of the rule (--set-resources) if the file is genuine",
+        )

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.imposters import GIT_LFS
-from ..core.memory import in_words, job_memory
+from ..core.memory import fits
 from ..core.regular_file import open_regular, require_regular
 
 LOCKS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -200,17 +200,6 @@ def read_array(data: h5py.Dataset, path: str | Path, share: float = 0.4) -> np.n
             remedy="make the file again",
         )
     return data[()]
-
-
-def fits(size: int, path: str | Path, what: str, share: float) -> None:
-    """Refuse ``size`` bytes when they are more than a share of the job's memory."""
-    allowed = int(job_memory() * share)
-    if size > allowed:
-        raise InputError(
-            f"{what} would take {in_words(size)}; this job's memory allows {in_words(allowed)} for it",
-            file=path,
-            remedy="raise mem_mb of the rule (--set-resources) if the file is genuine",
-        )
 
 
 def claimed(file: h5py.File, path: str | Path, skip: Callable[[str], bool]) -> int:

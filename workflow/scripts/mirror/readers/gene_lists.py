@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
+from .bounded import table_limit
 from .tables import open_text
 
 if TYPE_CHECKING:
@@ -119,5 +120,5 @@ def _bare(name: str) -> str:
 
 
 def _lines(path: str | Path) -> list[str]:
-    with open_text(path) as text:
+    with open_text(path, table_limit()) as text:
         return text.read().splitlines()

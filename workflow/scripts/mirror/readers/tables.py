@@ -23,10 +23,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from ..core.errors import InputError
+from ..core.memory import in_words, job_memory
+from ..core.regular_file import file_kind
+from .bounded import BoundedStream, table_limit
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_HEAD_CHARS = 32 << 20
 _TABLES = (".csv", ".tsv", ".txt", ".tab")
 _ID_HEADERS = {"id", "sample", "probe", "gene", "ensembl_id", "identifier", "xena_sample", "gene_id", "transcript_id"}
 
@@ -46,7 +50,10 @@ def require_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError("is a folder; a file was expected", file=path)
-    if not path.exists():
+    kind = file_kind(path)
+    if kind is not None and kind != "missing":
+        raise InputError(f"is {kind}, not a regular file", file=path, remedy="give the path of the file itself")
+    if kind == "missing":
         near = difflib.get_close_matches(path.name, [p.name for p in _siblings(path)], n=2)
         hint = f"; is it {' or '.join(near)}?" if near else ""
         raise InputError("no such file" + hint, file=path, remedy="correct the path in the config")
@@ -118,11 +125,18 @@ def refuse_non_table(head: bytes, path: str | Path) -> None:
 
 
 @contextmanager
-def open_binary(path: str | Path) -> Iterator[BinaryIO]:
+def open_binary(path: str | Path, limit: int | None = None) -> Iterator[BinaryIO]:
     """Open a table for reading as a decompressed byte stream.
 
     Errors of decompression that arise inside the ``with`` block (a truncated download is noticed only
     at its end) become an `InputError`.
+
+    Parameters
+    ----------
+    path : path-like
+        The table.
+    limit : int, optional
+        Most decompressed bytes. A line is bounded in any case (`bounded.MAX_LINE`).
 
     Yields
     ------
@@ -135,7 +149,8 @@ def open_binary(path: str | Path) -> Iterator[BinaryIO]:
         raise InputError(f"is a {kind} file; a text table was expected", file=path)
     try:
         with _stream(path, kind) as stream:
-            buffered = io.BufferedReader(stream, buffer_size=1 << 20)  # type: ignore[type-var]
+            bounded = BoundedStream(stream, path, limit)
+            buffered = io.BufferedReader(bounded, buffer_size=1 << 20)
             head = buffered.peek(512)[:512]
             if not head.strip():
                 raise InputError("holds nothing after decompression", file=path, remedy="download it again")
@@ -218,10 +233,10 @@ def _bare(name: str) -> str:
 
 
 @contextmanager
-def open_text(path: str | Path) -> Iterator[IO[str]]:
+def open_text(path: str | Path, limit: int | None = None) -> Iterator[IO[str]]:
     """Open a table for reading as text: UTF-8 (byte-order mark allowed), stray bytes as Latin-1, or UTF-16."""
     with (
-        open_binary(path) as stream,
+        open_binary(path, limit) as stream,
         io.TextIOWrapper(stream, encoding="utf-8-sig", errors="mirror_latin1", newline="") as text,
     ):
         yield text
@@ -278,10 +293,12 @@ def read_header(path: str | Path, rows: int = 50) -> Header:
         delimiter = _delimiter(line)
         columns = _fields(line, delimiter)
         first = []
+        seen = 0
         for data in text:
             if data.strip():
                 first.append(_fields(data, delimiter))
-            if len(first) >= rows:
+                seen += len(data)
+            if len(first) >= rows or (len(first) >= 2 and seen > _HEAD_CHARS):
                 break
     if not first:
         raise InputError("has a header but no rows", file=path)
@@ -329,6 +346,7 @@ def read_table(path: str | Path, without: tuple[str, ...] = ()) -> pd.DataFrame:
     import pandas as pd
 
     if container(path) == "parquet":
+        refuse_large_parquet(path)
         frame = pd.read_parquet(path)
         if frame.index.name or not isinstance(frame.index, pd.RangeIndex):
             frame = frame.reset_index(names=[frame.index.name or ""])
@@ -336,7 +354,7 @@ def read_table(path: str | Path, without: tuple[str, ...] = ()) -> pd.DataFrame:
     header = read_header(path)
     wanted = [i for i, name in enumerate(header.columns) if not (without and name.lower().endswith(without))]
     try:
-        with open_text(path) as text:
+        with open_text(path, table_limit()) as text:
             frame = pd.read_csv(
                 text,
                 sep=header.delimiter,
@@ -356,6 +374,33 @@ def read_table(path: str | Path, without: tuple[str, ...] = ()) -> pd.DataFrame:
         raise InputError("a line has fewer fields than the header", file=path, row=f"line {row}")
     frame.columns = pd.Index(unique_names(header.columns[i] for i in wanted))
     return frame.apply(lambda column: column.str.strip())
+
+
+def refuse_large_parquet(path: str | Path, share: float = 0.4) -> None:
+    """Refuse a parquet file whose rows and columns would not fit into the job's memory (8 bytes a cell).
+
+    Its compressed size says little: runs of one value take almost no room.
+
+    Raises
+    ------
+    InputError
+        Too large, or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"damaged parquet file ({str(error).splitlines()[0]})", file=path) from error
+    cells, allowed = found.num_rows * found.num_columns, int(job_memory() * share)
+    if 8 * cells > allowed:
+        raise InputError(
+            f"claims {found.num_rows} rows and {found.num_columns} columns, {in_words(8 * cells)}; this job's memory "
+            f"allows {in_words(allowed)}",
+            file=path,
+            remedy="raise mem_mb of the rule (--set-resources) if the file is genuine",
+        )
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -27,7 +27,9 @@ class RawMatrix:
     genes : pandas.DataFrame
         One row a gene: column ``id`` as the file writes it, and where known ``symbol``, ``entrez``, ``gene_type``.
     kind : str or None
-        What the format or the file's name says the values are (``counts``, ``tpm`` ...); None when it says nothing.
+        What the format says the values are (``counts``, ``tpm`` ...); None when it says nothing.
+    named : str or None
+        What the file's name speaks of; weaker than the numbers.
     notes : dict
         What the reader saw, left out or changed; goes to the provenance.
     """
@@ -37,6 +39,7 @@ class RawMatrix:
     genes: pd.DataFrame
     kind: str | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    named: str | None = None
 
 
 class Blocks:

@@ -21,7 +21,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     if not select.sheet and beside.exists():  # whose sample is whose; barcodes say so by themselves
         select.sheet = read_sheet(str(beside))
     raw = matrix.read(source, select, usual="genes_by_samples")
-    if raw.kind is None and "rsem" in Path(source.path).name.lower():
-        raw.kind = "counts"
+    if raw.named is None and "rsem" in Path(source.path).name.lower():
+        raw.named = "counts"
         raw.notes["values"] = "RSEM estimates scaled by the upper quartile"
     return raw

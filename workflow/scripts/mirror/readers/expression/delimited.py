@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pv
 
 from ...core.errors import InputError
+from ...core.memory import fits, in_words, job_memory
+from ..bounded import ends_in_a_line
 from ..tables import Header, open_binary, open_text
 from .base import Blocks
 
@@ -19,10 +22,16 @@ MISSING = ("", "NA", "Na", "na", "N/A", "n/a", "#N/A", "N.A.", "NaN", "nan", "NA
 """Cells that mean a missing value in an expression table; anything else that is no number is an error."""
 
 _BLOCK_BYTES = 16 << 20
+_SHARE = 0.5
+_TEXT_BYTES = 100
 
 
 def read_columns(
-    path: str | Path, header: Header, text_columns: Sequence[int], columns: Sequence[int]
+    path: str | Path,
+    header: Header,
+    text_columns: Sequence[int],
+    columns: Sequence[int],
+    notes: dict[str, Any] | None = None,
 ) -> tuple[np.ndarray, dict[int, list[str]]]:
     """Read some columns of a table with genes in rows, block by block.
 
@@ -34,6 +43,8 @@ def read_columns(
         From `mirror.readers.tables.read_header`.
     text_columns, columns : sequence of int
         Positions of the annotation columns and of the sample columns.
+    notes : dict, optional
+        Gets ``no_final_line_end`` where the text breaks off without a line end.
 
     Returns
     -------
@@ -45,7 +56,8 @@ def read_columns(
     Raises
     ------
     InputError
-        When a cell is no number or a line has the wrong number of fields.
+        When a cell is no number, a line has the wrong number of fields, or the matrix does not fit into the
+        job's memory.
     """
     names = [str(position) for position in range(len(header.columns))]
     wanted = [str(position) for position in (*text_columns, *columns)]
@@ -70,13 +82,25 @@ def read_columns(
                     include_columns=wanted, column_types=types, null_values=list(MISSING), strings_can_be_null=False
                 ),
             )
+            rows, allowed = 0, int(job_memory() * _SHARE)
             for batch in reader:
+                rows += batch.num_rows
+                need = rows * (4 * len(columns) + _TEXT_BYTES * len(text_columns))
+                if need > allowed:
+                    raise InputError(
+                        f"has more than {rows} rows of {len(columns)} samples, {in_words(need)}; this job's memory "
+                        f"allows {in_words(allowed)}",
+                        file=path,
+                        remedy="raise mem_mb of the rule (--set-resources) if the file is genuine",
+                    )
                 for position in text_columns:
                     texts[position].extend(text.strip() for text in batch.column(str(position)).to_pylist())
                 block = np.empty((batch.num_rows, len(columns)), np.float32)
                 for number, position in enumerate(columns):
                     block[:, number] = batch.column(str(position)).to_numpy(zero_copy_only=False)
                 blocks.add(block)
+            if notes is not None and not ends_in_a_line(stream):
+                notes["no_final_line_end"] = True
         except pa.ArrowInvalid as error:
             raise InputError(_explain(str(error), header), file=path) from error
     return blocks.join(len(columns)), texts
@@ -92,7 +116,14 @@ def _explain(message: str, header: Header) -> str:
     return message
 
 
-def read_rows(path: str | Path, header: Header, id_column: int, columns: Sequence[int], keep: np.ndarray) -> np.ndarray:
+def read_rows(
+    path: str | Path,
+    header: Header,
+    id_column: int,
+    columns: Sequence[int],
+    keep: np.ndarray,
+    notes: dict[str, Any] | None = None,
+) -> np.ndarray:
     """Read some rows of a table with samples in rows, line by line.
 
     Parameters
@@ -105,16 +136,19 @@ def read_rows(path: str | Path, header: Header, id_column: int, columns: Sequenc
         Positions of the genes.
     keep : numpy.ndarray
         int64, data lines to read, ascending.
+    notes : dict, optional
+        As in `read_columns`.
 
     Returns
     -------
     numpy.ndarray
         float32 (kept lines, genes).
     """
+    fits(4 * len(keep) * len(columns), path, f"a matrix of {len(keep)} samples and {len(columns)} genes", _SHARE)
     values = np.empty((len(keep), len(columns)), np.float32)
     wanted = {int(line): row for row, line in enumerate(keep)}
     everything = list(columns) == list(range(id_column + 1, len(header.columns)))
-    for number, line in _lines(path, header):
+    for number, line in _lines(path, header, notes):
         row = wanted.get(number)
         if row is None:
             continue
@@ -146,16 +180,19 @@ def read_ids(path: str | Path, header: Header, columns: Sequence[int]) -> list[t
     return out
 
 
-def _lines(path: str | Path, header: Header) -> Iterator[tuple[int, str]]:
+def _lines(path: str | Path, header: Header, notes: dict[str, Any] | None = None) -> Iterator[tuple[int, str]]:
     """Yield (number, text) of the data lines."""
     with open_text(path) as text:
         for _ in range(header.skip):
             text.readline()
         number = 0
+        line = ""
         for line in text:
             if line.strip():
                 yield number, line.rstrip("\r\n")
                 number += 1
+        if notes is not None and line and not line.endswith(("\n", "\r")):
+            notes["no_final_line_end"] = True
 
 
 def split(line: str, delimiter: str) -> list[str]:

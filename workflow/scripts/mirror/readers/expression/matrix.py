@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ...config.sources import ExpressionSource
@@ -13,6 +14,7 @@ from ...core.errors import InputError
 from ..tables import container, read_header
 from . import orientation as way
 from .base import RawMatrix, kind_from_name
+from .blocks import choose_block
 from .delimited import decimal_comma, is_number, read_columns, read_ids, read_rows
 from .samples import SampleSelector
 
@@ -50,21 +52,24 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
     if direction == "genes_by_samples":
         text, samples = split_annotations(columns, first, start, select, source.path)
         names = [columns[position] for position in samples]
+        names, samples = choose_block(names, samples, source, select.knows, notes)
         chosen = select(names)
         select.require(len(chosen), source.path)
-        values, texts = read_columns(source.path, header, list(text), [samples[i] for i in chosen])
+        values, texts = read_columns(source.path, header, list(text), [samples[i] for i in chosen], notes)
         genes = pd.DataFrame({text[position]: texts[position] for position in text if text[position]})
-        return RawMatrix(values, [names[i] for i in chosen], genes, kind_from_name(source.path), notes)
+        return RawMatrix(values, [names[i] for i in chosen], genes, None, notes, kind_from_name(source.path))
 
     id_column, genes_at, left_out = split_metadata(columns, first, start, select, source.path)
     notes["columns_left_out"] = left_out
     notes["columns_unlike_genes"] = way.unlike_genes([columns[position] for position in genes_at])
     ids = [fields[0] for fields in read_ids(source.path, header, [id_column])]
+    ids, lines = choose_block(ids, list(range(len(ids))), source, select.knows, notes)
     chosen = select(ids)
     select.require(len(chosen), source.path)
-    values = read_rows(source.path, header, id_column, genes_at, chosen)
+    wanted = np.asarray(lines, np.int64)[chosen]
+    values = read_rows(source.path, header, id_column, genes_at, wanted, notes)
     genes = pd.DataFrame({"id": [columns[position] for position in genes_at]})
-    return RawMatrix(values, [ids[i] for i in chosen], genes, kind_from_name(source.path), notes)
+    return RawMatrix(values, [ids[i] for i in chosen], genes, None, notes, kind_from_name(source.path))
 
 
 def split_annotations(

@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 
 from ...config.sources import ExpressionSource
 from ...core.errors import InputError
+from ...core.memory import fits
+from ...core.regular_file import require_regular
 from . import orientation as way
 from .base import Blocks, RawMatrix, kind_from_name
+from .blocks import choose_block
 from .samples import SampleSelector
 
 _CELLS = 4 << 20
@@ -32,6 +35,7 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
         When the file is damaged, has no identifiers, or no sample belongs to the cohort.
     """
     path = source.path
+    require_regular(path, "expression file")
     try:
         with pq.ParquetFile(path) as file:
             return _read(file, source, select, usual)
@@ -61,16 +65,18 @@ def _read(
         }
         names = [name for name in names if name in numeric]
         notes["columns_left_out"] = [name for name in left_out if name not in annotations]
-        chosen = select(names)
+        plain, names = choose_block(names, names, source, select.knows, notes)
+        chosen = select(plain)
         select.require(len(chosen), path)
         wanted = [names[i] for i in chosen]
+        fits(4 * len(wanted) * file.metadata.num_rows, path, f"a matrix of {len(wanted)} samples", 0.5)
         blocks = Blocks()
         for batch in file.iter_batches(max(64, _CELLS // len(wanted)), columns=wanted):
             blocks.add(_floats(batch, wanted))
         genes = pd.DataFrame({"id": ids})
         for name, role in annotations.items():
             genes[role] = [str(v or "") for v in file.read(columns=[name]).column(0).to_pylist()]
-        return RawMatrix(blocks.join(len(wanted)), wanted, genes, kind_from_name(path), notes)
+        return RawMatrix(blocks.join(len(wanted)), [plain[i] for i in chosen], genes, None, notes, kind_from_name(path))
 
     if unknown := [name for name in left_out if not (way.is_clinical(name) or name.startswith("__index"))]:
         raise InputError(f"column {unknown[0]!r} is not numeric", file=path, remedy="remove the column")
@@ -81,8 +87,11 @@ def _read(
         names = rna
     genes = pd.DataFrame({"id": [name[: -len(SUFFIX)] for name in names] if rna else names})
     notes["columns_unlike_genes"] = way.unlike_genes(genes["id"])
-    chosen = select(ids)
-    select.require(len(chosen), path)
+    ids, lines = choose_block(ids, list(range(len(ids))), source, select.knows, notes)
+    picked = select(ids)
+    select.require(len(picked), path)
+    chosen = np.asarray(lines, np.int64)[picked]
+    fits(4 * len(chosen) * len(names), path, f"a matrix of {len(chosen)} samples and {len(names)} genes", 0.5)
     values = np.empty((len(chosen), len(names)), np.float32)
     row = 0
     done = 0
@@ -92,7 +101,7 @@ def _read(
             values[done : done + len(inside)] = _floats(batch.take(pa.array(inside)), names)
         done += len(inside)
         row += batch.num_rows
-    return RawMatrix(values, [ids[i] for i in chosen], genes, kind_from_name(path), notes)
+    return RawMatrix(values, [ids[i] for i in picked], genes, None, notes, kind_from_name(path))
 
 
 def side_column(file: pq.ParquetFile, path: str, known: way.Known) -> str:

@@ -19,8 +19,9 @@ from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
 from .base import RawMatrix
 from .detect import detect_format
 from .genes import canonical_genes, merge_duplicate_genes
+from .rules import apply_value_rules
 from .samples import SampleSelector, one_row_a_patient
-from .values import LINEAR, apply_value_rules, settle_kind
+from .values import settle_kind
 
 log = logging.getLogger("mirror")
 READERS = {
@@ -73,12 +74,8 @@ def read_expression(
     described = [selector.describe(sample) for sample in raw.samples]
     owners = [patient for patient, _ in described]
 
-    negatives = 0
-    if source.negative != "error" and (raw.kind if source.values == "auto" else source.values) in LINEAR:
-        below = raw.values < 0
-        negatives = int(below.sum())
-        raw.values[below] = 0.0 if source.negative == "zero" else float("nan")
-    kind, values_report = settle_kind(raw.values, source.values, raw.kind, file)
+    kind, values_report = settle_kind(raw.values, source.values, raw.kind, file, raw.named, source.negative)
+    below = values_report.get("negative", {})
     genes, genes_report = canonical_genes(raw.genes)
     values, genes, repeats = merge_duplicate_genes(raw.values, genes, source.gene_duplicates, kind, file)
     raw.values = values  # the matrix before merging is not needed again
@@ -114,7 +111,7 @@ def read_expression(
         "patients_without_expression": len(absent),
         "patients_without_expression_examples": absent[:20],
     }
-    report["rules"]["negative"] = {"policy": source.negative, "cells": negatives}
+    report["rules"]["negative"] = {"policy": source.negative, "cells": below.get("cells", 0)}
     report["warnings"] = _warnings(report)
     for line in report["warnings"]:
         log.warning("%s: %s", report["source"], line)
@@ -156,6 +153,10 @@ def _warnings(report: dict[str, Any]) -> list[str]:
         out.append(f"{len(odd)} columns are read as genes but do not look so ({', '.join(odd[:5])}); remove others")
     if rules["negative"]["cells"]:
         out.append(f"{rules['negative']['cells']} negative values (policy {rules['negative']['policy']})")
+    if (small := report["values"].get("negative", {})).get("rounding"):
+        out.append(
+            f"{small['rounding']} values just below zero (smallest {small['smallest']:.3g}) are rounding, set to 0"
+        )
     if rules["constant"]["genes"]:
         flat = rules["constant"]
         out.append(f"{flat['genes']} genes are constant ({', '.join(flat['examples'][:3])}; policy {flat['policy']})")

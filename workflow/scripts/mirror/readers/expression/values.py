@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ...core.errors import InputError
 
@@ -19,12 +18,19 @@ LINEAR = {"counts", "tpm", "fpkm"}
 LOGS = {"log2", "log1p"}
 _LOG_MAX = 32.0  # log2 of the largest 32-bit count: nothing on a log scale is above it
 _LOG_LOG_MAX = 4.6  # log2(1 + log2(1e7)): where a logarithm taken twice ends
+_FEW = 8  # samples below which a gene's own mean and spread say little
+_CENTRED = 0.8  # share of genes that must be centred with unit spread before values are z-scores
+_DEEP = 2e6  # what samples of TPM and FPKM never add up to
 _MANY = 1000  # genes from which the largest value of a whole transcriptome can be relied on
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Numbers about a matrix on which the verdict rests; missing cells are left out."""
+class Measured:
+    """Numbers about a matrix on which the verdict rests; missing cells are left out.
+
+    ``centred_share`` is the share of genes (those with one value left out) whose mean lies within one and whose
+    standard deviation lies between 0.3 and 3: what z-scores are, gene by gene.
+    """
 
     n_samples: int
     n_genes: int
@@ -36,13 +42,18 @@ class Facts:
     median_total: float
     gene_mean_abs: float
     gene_sd: float
+    centred_share: float = 0.0
+    overall_mean: float = 0.0
+    overall_sd: float = 0.0
+    total_spread: float = 0.0
 
 
-def facts(values: np.ndarray) -> Facts:
+def facts(values: np.ndarray) -> Measured:
     """Measure float32 (samples, genes) in blocks of genes, so that no second copy is made."""
     n, g = values.shape
     low, high, negative, whole, seen, at_low = np.inf, -np.inf, 0, 0, 0, 0
     totals = np.zeros(n)
+    summed, squared = 0.0, 0.0
     centre, spread = np.empty(g, np.float32), np.empty(g, np.float32)
     step = max(1, (1 << 22) // max(n, 1))
     for start in range(0, g, step):
@@ -62,9 +73,14 @@ def facts(values: np.ndarray) -> Facts:
         mean = filled.sum(axis=0) / count
         centre[start : start + step] = mean
         spread[start : start + step] = np.sqrt(np.where(ok, (block - mean) ** 2, 0).sum(axis=0) / count)
+        summed += float(filled.sum())
+        squared += float((filled**2).sum())
     if not seen:
-        return Facts(n, g, np.nan, np.nan, 0.0, 0.0, 0.0, np.nan, np.nan, np.nan)
-    return Facts(
+        return Measured(n, g, np.nan, np.nan, 0.0, 0.0, 0.0, np.nan, np.nan, np.nan)
+    varied, overall = spread > 0, summed / seen
+    unit = (np.abs(centre) <= 1) & (spread >= 0.3) & (spread <= 3)
+    low_total, middle, high_total = np.quantile(totals, (0.1, 0.5, 0.9))
+    return Measured(
         n_samples=n,
         n_genes=g,
         minimum=float(low),
@@ -75,67 +91,103 @@ def facts(values: np.ndarray) -> Facts:
         median_total=float(np.median(totals)),
         gene_mean_abs=float(np.median(np.abs(centre))),
         gene_sd=float(np.median(spread)),
+        centred_share=float(np.mean(unit[varied])) if varied.any() else 0.0,
+        overall_mean=overall,
+        overall_sd=float(np.sqrt(max(squared / seen - overall**2, 0.0))),
+        total_spread=float((high_total - low_total) / abs(middle)) if middle else np.inf,
     )
 
 
-def guess_kind(found: Facts, values: np.ndarray, hint: str | None) -> tuple[str, str]:
+def guess_kind(found: Measured, values: np.ndarray, hint: str | None, named: str | None = None) -> tuple[str, str]:
     """Return (kind, the reason in words).
 
     Parameters
     ----------
-    found : Facts
+    found : Measured
         From `facts`.
     values : numpy.ndarray
         float32 (samples, genes), to tell ``log2(x + 1)`` from ``log1p``.
     hint : str or None
-        What the format or the file's name says; believed unless the numbers forbid it.
+        What the format says (a column of STAR counts, PORPOISE's z-scores); believed unless the numbers forbid it.
+    named : str or None
+        What the file's name speaks of. It decides only between kinds that numbers cannot tell apart.
     """
     if hint and not contradictions(found, hint):
-        return hint, "stated by the format or the file's name"
+        return hint, "stated by the format"
     if found.negative_share == 0:
-        if found.whole_share > 0.999 and found.maximum > _LOG_MAX / 2:
-            return "counts", "whole numbers, none negative"
         if found.whole_share > 0.999:
-            return "counts", "whole numbers, none negative (small ones)"
-        if abs(found.median_total - 1e6) < 5e4:
-            return "tpm", f"samples add up to {found.median_total:.4g}"
-        if found.maximum > _LOG_MAX:
-            return "fpkm", (
-                f"linear (largest {found.maximum:.4g}); samples add up to {found.median_total:.4g}, not to a million: "
-                "FPKM, or TPM of some genes only, which are treated alike"
-            )
-        return _which_log(found, values)
-    if found.minimum < -_LOG_MAX or found.maximum > _LOG_MAX:
-        span = f"negative values and a range ({found.minimum:.4g} to {found.maximum:.4g}) no logarithm has"
-        return ("zscore", span) if found.gene_mean_abs < 2 else (hint if hint in LINEAR else "counts", span)
-    if found.n_samples >= 8 and found.gene_mean_abs < 0.5 and 0.4 < found.gene_sd < 2.5 and not _has_floor(found):
-        return "zscore", f"genes centred (median |mean| {found.gene_mean_abs:.2g}) with spread {found.gene_sd:.2g}"
-    if _has_floor(found):
+            small = "" if found.maximum > _LOG_MAX / 2 else " (small ones)"
+            rounded = _sums_to_a_million(found) and found.total_spread < 0.02
+            return ("tpm", "whole numbers, and every sample adds up to a million: rounded TPM") if rounded else (
+                "counts", f"whole numbers, none negative{small}")  # fmt: skip
+        if found.maximum > _LOG_MAX or _sums_to_a_million(found):
+            return _which_linear(found, named)
+        if named in LINEAR and not contradictions(found, named):
+            return named, "told by the file's name alone: the table is too small to tell by its numbers"
+        return _which_log(found, values, named)
+    if _is_zscore(found):
+        return "zscore", (
+            f"{found.centred_share:.0%} of the genes are centred (|mean| within 1) with a standard deviation near 1"
+        )
+    if _has_floor(found) and found.maximum <= _LOG_MAX:
         offset = 2.0**found.minimum
         return "log2", f"floor at {found.minimum:.4f}, which is log2 of {offset:.3g}"
-    if found.gene_mean_abs >= 0.5:
-        return "log2", f"negative values, genes not centred (median |mean| {found.gene_mean_abs:.2g})"
-    return "zscore", f"negative values, genes near zero (median |mean| {found.gene_mean_abs:.2g})"
+    if found.minimum >= -_LOG_MAX and found.maximum <= _LOG_MAX:
+        return "log2", (
+            f"negative values (smallest {found.minimum:.4g}), genes neither centred nor of unit spread "
+            f"({found.centred_share:.0%} are), none above {_LOG_MAX:g}"
+        )
+    kind, why = _which_linear(found, named)
+    return kind, f"{why}; negative values (smallest {found.minimum:.4g}) and genes neither centred nor of unit spread"
 
 
-def _has_floor(found: Facts) -> bool:
+def _is_zscore(found: Measured) -> bool:
+    """Whether genes are centred with unit spread, gene by gene; for a handful of samples, over all cells."""
+    if not 0.15 <= found.negative_share <= 0.85:
+        return False
+    if found.n_samples >= _FEW:
+        return found.centred_share >= _CENTRED
+    return abs(found.overall_mean) < 0.5 and 0.4 < found.overall_sd < 2.5 and not _has_floor(found)
+
+
+def _sums_to_a_million(found: Measured) -> bool:
+    return abs(found.median_total - 1e6) < 5e4 and found.total_spread < 0.1
+
+
+def _which_linear(found: Measured, named: str | None) -> tuple[str, str]:
+    """Tell counts, TPM and FPKM apart by what samples add up to; a file's name only where that says nothing."""
+    if found.whole_share > 0.999:
+        return "counts", "whole numbers"
+    if _sums_to_a_million(found):
+        return "tpm", f"samples add up to {found.median_total:.4g}"
+    adds = f"linear (largest {found.maximum:.4g}); samples add up to {found.median_total:.4g}"
+    if named in LINEAR:
+        return named, f"{adds}; told by the file's name, since numbers do not tell estimated counts from FPKM"
+    if found.median_total > _DEEP:
+        return "counts", f"{adds}, more than TPM or FPKM do: estimated counts, not whole numbers"
+    return "fpkm", f"{adds}, not to a million: FPKM, or TPM of some genes only, which are treated alike"
+
+
+def _has_floor(found: Measured) -> bool:
     """Whether the minimum is the log of a usual offset, such as log2(0.001)."""
     return any(abs(found.minimum - np.log2(offset)) < 2e-3 for offset in (1e-3, 1e-2, 0.1, 0.05, 0.5, 1e-4, 1e-5))
 
 
-def _which_log(found: Facts, values: np.ndarray) -> tuple[str, str]:
+def _which_log(found: Measured, values: np.ndarray, named: str | None = None) -> tuple[str, str]:
     """Tell log2(x + 1) from log1p by which of them, undone, makes a sample's sum a million."""
     some = values[: min(50, len(values))].astype(np.float64)
     for kind, undo in (("log2", np.exp2), ("log1p", np.exp)):
         total = float(np.median(np.nansum(undo(some) - 1, axis=1)))
         if any(abs(total / target - 1) < 0.05 for target in (1e6, 1e4)):
             return kind, f"undone, samples add up to {total:.4g}"
+    if named in LOGS and not contradictions(found, named):
+        return named, f"logarithms (largest {found.maximum:.4g}); the base is told by the file's name"
     if found.maximum > np.log(1e6 + 1):
         return "log2", f"largest value {found.maximum:.4g} is above what log1p of TPM can reach"
     return "log2", f"logarithms (largest {found.maximum:.4g}); base 2 assumed, which changes nothing once standardised"
 
 
-def contradictions(found: Facts, kind: str) -> list[str]:
+def contradictions(found: Measured, kind: str) -> list[str]:
     """List what the numbers say against being ``kind``; empty when they agree with it."""
     out = []
     if np.isnan(found.maximum):
@@ -165,22 +217,33 @@ def contradictions(found: Facts, kind: str) -> list[str]:
             )
     elif kind == "zscore" and found.negative_share == 0:
         out.append("z-scores have negative values, these have none")
+    elif kind == "zscore" and found.n_samples >= _FEW and found.centred_share < 0.2:
+        out.append(
+            f"z-scores are centred with unit spread gene by gene, and only {found.centred_share:.0%} of these genes are"
+        )
     return out
 
 
-def settle_kind(values: np.ndarray, stated: str, hint: str | None, file: str) -> tuple[str, dict[str, Any]]:
+def settle_kind(
+    values: np.ndarray, stated: str, hint: str | None, file: str, named: str | None = None, negative: str = "error"
+) -> tuple[str, dict[str, Any]]:
     """Return what the values are, and why; a contradiction is an error.
+
+    Negative values of a linear kind that are no more than rounding (`negligible`) become 0 and are counted;
+    others follow the ``negative`` rule.
 
     Parameters
     ----------
     values : numpy.ndarray
-        float32 (samples, genes).
+        float32 (samples, genes); negative values of counts, TPM and FPKM are changed in place.
     stated : str
         The config's ``values``; ``auto`` detects.
-    hint : str or None
+    hint, named : str or None
         As in `guess_kind`.
     file : str
         Named in the error.
+    negative : {"error", "missing", "zero"}
+        What becomes of negative counts, TPM and FPKM beyond rounding.
 
     Raises
     ------
@@ -193,17 +256,26 @@ def settle_kind(values: np.ndarray, stated: str, hint: str | None, file: str) ->
     if stated != "auto":
         kind, reason = stated, "stated in the config"
     else:
-        kind, reason = guess_kind(found, values, hint)
+        kind, reason = guess_kind(found, values, hint, named)
+    report: dict[str, Any] = {"kind": kind, "reason": reason}
+    before = found
+    if kind in LINEAR and found.negative_share > 0:
+        report["negative"] = _clear_negatives(values, found, negative)
+        found = facts(values)
     against = contradictions(found, kind)
     if against:
-        guess, why = guess_kind(found, values, None)
+        guess, why = guess_kind(before, values, None)
         remedy = f"set `values: {guess}` ({why})" if guess != kind else "use the values before that step"
         if kind in LINEAR and guess in LINEAR and found.negative_share:
-            remedy = "correct the file; where a batch correction made them, set `negative` to missing or zero"
+            remedy = (
+                "correct the file (a code such as -9 or -999 stands for a missing value); where a batch correction "
+                "made them, set `negative` to missing or zero"
+            )
         raise InputError(f"values are taken as {kind} ({reason}), but {against[0]}", file=file, remedy=remedy)
-    report: dict[str, Any] = {"kind": kind, "reason": reason, "facts": asdict(found)}
-    if hint and hint != kind:
-        report["note"] = f"the format or name says {hint}, the numbers say {kind}"
+    report["facts"] = asdict(before)
+    said = hint or named
+    if said and said != kind:
+        report["note"] = f"the format or name says {said}, the numbers say {kind}"
     if kind == "counts" and found.whole_share < 0.999:
         report["note"] = "estimated counts (RSEM): not whole numbers"
     if kind in LOGS and _has_floor(found):
@@ -211,117 +283,25 @@ def settle_kind(values: np.ndarray, stated: str, hint: str | None, file: str) ->
     return kind, report
 
 
-def apply_value_rules(
-    values: np.ndarray,
-    genes: pd.DataFrame,
-    kind: str,
-    missing: str,
-    constant: str,
-    extreme: str,
-    extreme_z: float,
-    file: str,
-) -> tuple[np.ndarray, pd.DataFrame, dict[str, Any]]:
-    """Apply the rules for missing cells, constant genes and extreme z-scores; count what each did.
+def negligible(found: Measured) -> float:
+    """Return how far below zero a linear value may lie and still be rounding.
 
-    Nothing is ever set to 0.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        float32 (patients, genes); changed in place where values are clipped.
-    genes : pandas.DataFrame
-        One row a gene, column ``id``.
-    kind : str
-        What the values are.
-    missing : {"error", "drop_gene", "median"}
-        ``median`` leaves NaN, for each fold to fill with its training patients' median.
-    constant : {"keep", "drop"}
-        Genes with one value in all patients.
-    extreme : {"clip", "keep", "drop_gene", "error"}
-        z-scores beyond ``extreme_z`` in size. Other kinds have no such bound and are left alone.
-    extreme_z : float
-        The bound, in standard deviations.
-    file : str
-        Named in errors.
+    Undoing ``log2(x + 0.001)`` that was stored with few digits gives zeros of -1e-8 to -2e-5.
     """
-    names = genes["id"].to_numpy()
-    infinite = int(np.isinf(values).sum())
-    if infinite:
-        values[np.isinf(values)] = np.nan  # log2(0) without an offset: there is no number, so it is missing
-    gap = np.isnan(values)
-    per_gene = gap.sum(axis=0)
-    report: dict[str, Any] = {
-        "missing": {
-            "policy": missing,
-            "cells": int(per_gene.sum()),
-            "infinite_cells": infinite,
-            "genes": int((per_gene > 0).sum()),
-            "genes_dropped": 0,
-            "examples": [str(name) for name in names[per_gene > 0][:20]],
-        }
-    }
-    if per_gene.any():
-        if missing == "error":
-            raise InputError(
-                f"{int(per_gene.sum())} values are missing in {int((per_gene > 0).sum())} genes "
-                f"({', '.join(map(str, names[per_gene > 0][:5]))})",
-                file=file,
-                remedy="set `missing` to drop_gene or median, or fill the file",
-            )
-        drop = per_gene > 0 if missing == "drop_gene" else per_gene == len(values)
-        if drop.all():
-            worst = int(gap.sum(axis=1).argmax())
-            raise InputError(
-                "every gene has missing values",
-                file=file,
-                row=f"sample row {worst} has most",
-                remedy="`missing: median`",
-            )
-        report["missing"]["genes_dropped"] = int(drop.sum())
-        if drop.any():
-            values, genes, names = values[:, ~drop], genes[~drop].reset_index(drop=True), names[~drop]
-    del gap
-
-    flat = np.nanmax(values, axis=0) == np.nanmin(values, axis=0) if len(values) > 1 else np.zeros(len(names), bool)
-    report["constant"] = {
-        "policy": constant,
-        "genes": int(flat.sum()),
-        "examples": [str(name) for name in names[flat][:20]],
-    }
-    if constant == "drop" and flat.any():
-        values, genes, names = values[:, ~flat], genes[~flat].reset_index(drop=True), names[~flat]
-    if kind == "zscore":
-        values, genes, report["extreme"] = _extremes(values, genes, names, extreme, extreme_z, file)
-    if values.shape[1] == 0:
-        raise InputError("no gene is left after the rules for missing, constant and extreme values", file=file)
-    return values, genes, report
+    return max(1e-3, 1e-7 * found.maximum)
 
 
-def _extremes(
-    values: np.ndarray, genes: pd.DataFrame, names: np.ndarray, policy: str, bound: float, file: str
-) -> tuple[np.ndarray, pd.DataFrame, dict[str, Any]]:
-    size = np.fmax(np.nanmax(values, axis=0), -np.nanmin(values, axis=0))
-    beyond = size > bound
-    cells = int((np.abs(values[:, beyond]) > bound).sum())
-    worst = np.argsort(-size)[:5]
-    report = {
-        "policy": policy,
-        "bound": bound,
-        "cells": cells,
-        "genes": int(beyond.sum()),
-        "largest": float(size.max()),
-        "worst": {str(names[g]): float(size[g]) for g in worst if beyond[g]},
-    }
-    if not cells or policy == "keep":
-        return values, genes, report
-    if policy == "error":
-        raise InputError(
-            f"{cells} z-scores in {int(beyond.sum())} genes are beyond {bound:g} (largest {size.max():.6g}, "
-            f"{names[worst[0]]})",
-            file=file,
-            remedy="set `extreme` to clip, keep or drop_gene",
-        )
-    if policy == "drop_gene":
-        return values[:, ~beyond], genes[~beyond].reset_index(drop=True), report
-    np.clip(values, -bound, bound, out=values)
-    return values, genes, report
+def _clear_negatives(values: np.ndarray, found: Measured, policy: str) -> dict[str, Any]:
+    """Set negative values of a linear kind to 0 (rounding) or by the policy; returns the counts."""
+    bound = negligible(found)
+    tiny, below, step = 0, 0, max(1, (1 << 22) // max(len(values), 1))
+    for start in range(0, values.shape[1], step):
+        block = values[:, start : start + step]
+        small = (block < 0) & (block >= -bound)
+        tiny += int(small.sum())
+        block[small] = 0.0
+        rest = block < 0
+        below += int(rest.sum())
+        if policy != "error":
+            block[rest] = 0.0 if policy == "zero" else np.nan
+    return {"rounding": tiny, "bound": bound, "smallest": found.minimum, "cells": below}

@@ -23,7 +23,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
     """
     raw = matrix.read(source, select, usual="genes_by_samples")
     # The file's name says TPM or counts, but the hub stores logarithms; the numbers have the last word.
-    raw.kind = "log2" if raw.kind != "zscore" else raw.kind
+    raw.named = "log2" if raw.named != "zscore" else raw.named
     if source.probe_map:
         symbols = read_probe_map(source.probe_map)
         keys = [parse_ensembl(name) or name for name in raw.genes["id"].astype(str)]

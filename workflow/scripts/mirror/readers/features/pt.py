@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ...core.imposters import imposter
+from ...core.memory import fits
 from ...core.regular_file import require_regular
-from ...io.hdf5 import fits
 from .base import ForeignError, ForeignSlide, as_coords, as_features, list_files
 
 _FEATURES = ("features", "feats", "embeddings")
