@@ -14,6 +14,7 @@ import difflib
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,9 @@ from .bounded import BoundedStream, table_limit
 if TYPE_CHECKING:
     import pandas as pd
 
+_SEP_LINE = re.compile(r"^\ufeff?\"?sep=(.)\"?[\t,;]*\s*$", re.IGNORECASE)
+_COMMA = re.compile(r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
+_POINT = re.compile(r"^[+-]?\d*\.\d+(?:[eE][+-]?\d+)?$")
 _HEAD_CHARS = 32 << 20
 _TABLES = (".csv", ".tsv", ".txt", ".tab")
 _ID_HEADERS = {"id", "sample", "probe", "gene", "ensembl_id", "identifier", "xena_sample", "gene_id", "transcript_id"}
@@ -258,6 +262,8 @@ class Header:
         Lines that began with ``#``.
     first : list of list of str
         The fields of the first data lines, at most 50.
+    decimal : str
+        The mark of decimals, a point or a comma.
     """
 
     columns: list[str]
@@ -265,6 +271,7 @@ class Header:
     skip: int
     comments: list[str]
     first: list[list[str]]
+    decimal: str = "."
 
 
 def read_header(path: str | Path, rows: int = 50) -> Header:
@@ -278,6 +285,10 @@ def read_header(path: str | Path, rows: int = 50) -> Header:
     comments: list[str] = []
     with open_text(path) as text:
         line = text.readline()
+        stated = _SEP_LINE.match(line)
+        if stated:  # a spreadsheet's own first line
+            comments.append(line.rstrip("\r\n"))
+            line = text.readline()
         while line.startswith("#") or (line and not line.strip()):
             names = _fields(line.lstrip("#"), _delimiter(line))
             if names[0].lower() in _ID_HEADERS and len(names) > 1:
@@ -290,7 +301,7 @@ def read_header(path: str | Path, rows: int = 50) -> Header:
                 line = text.readline()
         if not line.strip():
             raise InputError("has no header line", file=path)
-        delimiter = _delimiter(line)
+        delimiter = stated.group(1) if stated else _delimiter(line)
         columns = _fields(line, delimiter)
         first = []
         seen = 0
@@ -310,7 +321,16 @@ def read_header(path: str | Path, rows: int = 50) -> Header:
             raise InputError(
                 f"has {len(fields)} fields where the header has {len(columns)}", file=path, row=f"line {number}"
             )
-    return Header(columns, delimiter, len(comments) + 1, comments, first)
+    return Header(columns, delimiter, len(comments) + 1, comments, first, _decimal(first, delimiter))
+
+
+def _decimal(first: list[list[str]], delimiter: str) -> str:
+    """Tell the decimal mark: a comma where cells have commas as numbers do, and none has a point."""
+    if delimiter == ",":
+        return "."
+    cells = [cell for fields in first for cell in fields[1:]]
+    commas = sum(bool(_COMMA.match(cell)) for cell in cells)
+    return "," if commas and not any(_POINT.match(cell) for cell in cells) else "."
 
 
 def _delimiter(line: str) -> str:

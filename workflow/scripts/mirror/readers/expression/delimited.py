@@ -79,7 +79,11 @@ def read_columns(
                 ),
                 parse_options=pv.ParseOptions(delimiter=header.delimiter),
                 convert_options=pv.ConvertOptions(
-                    include_columns=wanted, column_types=types, null_values=list(MISSING), strings_can_be_null=False
+                    include_columns=wanted,
+                    column_types=types,
+                    null_values=list(MISSING),
+                    strings_can_be_null=False,
+                    decimal_point=header.decimal,
                 ),
             )
             rows, allowed = 0, int(job_memory() * _SHARE)
@@ -160,6 +164,8 @@ def read_rows(
                 row=f"line {number + header.skip + 1}",
             )
         cells = fields[id_column + 1 :] if everything else [fields[position] for position in columns]
+        if header.decimal != ".":
+            cells = [cell.replace(header.decimal, ".", 1) for cell in cells]
         try:
             if "_" in line and any("_" in cell for cell in cells):  # Python alone takes 1_000 for a number
                 raise ValueError
@@ -214,8 +220,10 @@ def decimal_comma(cell: str) -> str:
     return " (decimal commas: export the table with points)" if is_number(cell.replace(",", ".", 1)) else ""
 
 
-def is_number(cell: str) -> bool:
+def is_number(cell: str, decimal: str = ".") -> bool:
     """Whether a cell is a number or a missing value."""
+    if decimal != ".":
+        cell = cell.replace(decimal, ".", 1)
     if cell.strip() in MISSING:
         return True
     try:

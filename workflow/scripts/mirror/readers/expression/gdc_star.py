@@ -14,6 +14,7 @@ import pyarrow.csv as pv
 from ...config.sources import ExpressionSource
 from ...core.barcodes import parse
 from ...core.errors import InputError
+from ..bounded import ends_in_a_line, table_limit
 from ..tables import missing_column, open_binary, read_header
 from .base import RawMatrix
 from .samples import SampleSelector, read_sheet
@@ -74,7 +75,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
             new = table[~table["id"].isin(genes["id"])]
             genes = pd.concat([genes, new[["id", "symbol", "gene_type"]]], ignore_index=True)
     assert genes is not None
-    _refuse_broken(rows, others, files, chosen)
+    _refuse_broken(rows, others, genes["id"], files, chosen)
     values = np.full((len(chosen), len(genes)), np.nan, np.float32)
     for number, row in enumerate(rows):
         if number in others:
@@ -124,7 +125,7 @@ def _read_file(file: Path, column: str) -> tuple[pd.DataFrame, str]:
             raise missing_column(needed, header.columns, file, "column" if needed == column else None)
     text = [name for name in ("gene_id", "gene_name", "gene_type") if name in header.columns]
     try:
-        with open_binary(file) as stream:
+        with open_binary(file, table_limit()) as stream:
             table = pv.read_csv(
                 stream,
                 read_options=pv.ReadOptions(use_threads=False, skip_rows=header.skip, column_names=header.columns),
@@ -135,6 +136,12 @@ def _read_file(file: Path, column: str) -> tuple[pd.DataFrame, str]:
                     strings_can_be_null=False,
                 ),
             ).to_pandas()
+            if not ends_in_a_line(stream):
+                raise InputError(
+                    f"ends in the middle of a line (gene {table['gene_id'].iloc[-1]}): the download broke off",
+                    file=file,
+                    remedy="download it again",
+                )
     except pa.ArrowInvalid as error:
         raise InputError(
             f"cannot be read: {str(error).splitlines()[0]}", file=file, remedy="download it again"
@@ -148,9 +155,54 @@ def _read_file(file: Path, column: str) -> tuple[pd.DataFrame, str]:
     return table, model.removeprefix("gene-model:").strip()
 
 
-def _refuse_broken(rows: list[np.ndarray], others: dict[int, pd.Series], files: list[Path], chosen: np.ndarray) -> None:
-    """A file with less than half of the usual number of genes is a download that broke off."""
-    sizes = [len(others[number]) if number in others else len(row) for number, row in enumerate(rows)]
+def _refuse_broken(
+    rows: list[np.ndarray], others: dict[int, pd.Series], genes: pd.Series, files: list[Path], chosen: np.ndarray
+) -> None:
+    """Refuse files that broke off: their genes are the first of another file's, or less than half of the usual.
+
+    STAR writes the genes of its model in one order. A file that has the first k genes of a longer one, in that
+    order, was cut between two lines; its other genes would be missing for every sample.
+
+    Parameters
+    ----------
+    rows : list of array
+        Values of the files that have the genes of the first file; empty for those in ``others``.
+    others : dict of int to Series
+        Values by gene of the other files, in the file's order.
+    genes : Series
+        The first file's genes, then those that only other files have.
+    files, chosen
+        All files, and the positions of those that were read.
+
+    Raises
+    ------
+    InputError
+        Naming the first such file and how many there are.
+    """
+    if not others:
+        return
+    first = next(len(row) for number, row in enumerate(rows) if number not in others)
+    orders: dict[int, np.ndarray] = {number: series.index.to_numpy(str) for number, series in others.items()}
+    base = genes.to_numpy(str)[:first]
+    # One representative of each distinct order: many files of one model are compared once.
+    kinds: dict[tuple[int, str], np.ndarray] = {(len(base), str(base[-1]) if len(base) else ""): base}
+    for order in orders.values():
+        kinds.setdefault((len(order), str(order[-1]) if len(order) else ""), order)
+    cut = []
+    for number in range(len(rows)):
+        order = orders.get(number, base)
+        longer = [kind for kind in kinds.values() if len(kind) > len(order)]
+        if any(np.array_equal(kind[: len(order)], order) for kind in longer):
+            cut.append((number, len(order), max(map(len, longer))))
+    if cut:
+        number, size, whole = cut[0]
+        more = f"; {len(cut)} files are so" if len(cut) > 1 else ""
+        raise InputError(
+            f"has the first {size} of the {whole} genes that others have and no more: the download broke off{more}",
+            file=files[chosen[number]],
+            remedy="download it again, or remove it to leave its sample out",
+        )
+    sizes = [len(orders[number]) if number in orders else first for number in range(len(rows))]
     usual = float(np.median(sizes))
     if usual < 1000:
         return

@@ -50,7 +50,7 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
     direction = way.settle(source, columns[start + 1 :], down, columns[start], select.knows, usual)
     notes: dict[str, Any] = {"orientation": direction, "comment_lines": len(header.comments)}
     if direction == "genes_by_samples":
-        text, samples = split_annotations(columns, first, start, select, source.path)
+        text, samples = split_annotations(columns, first, start, select, source.path, header.decimal)
         names = [columns[position] for position in samples]
         names, samples = choose_block(names, samples, source, select.knows, notes)
         chosen = select(names)
@@ -59,7 +59,7 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
         genes = pd.DataFrame({text[position]: texts[position] for position in text if text[position]})
         return RawMatrix(values, [names[i] for i in chosen], genes, None, notes, kind_from_name(source.path))
 
-    id_column, genes_at, left_out = split_metadata(columns, first, start, select, source.path)
+    id_column, genes_at, left_out = split_metadata(columns, first, start, select, source.path, header.decimal)
     notes["columns_left_out"] = left_out
     notes["columns_unlike_genes"] = way.unlike_genes([columns[position] for position in genes_at])
     ids = [fields[0] for fields in read_ids(source.path, header, [id_column])]
@@ -73,7 +73,12 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
 
 
 def split_annotations(
-    columns: Sequence[str], first: Sequence[Sequence[str]], start: int, select: SampleSelector, file: str | Path
+    columns: Sequence[str],
+    first: Sequence[Sequence[str]],
+    start: int,
+    select: SampleSelector,
+    file: str | Path,
+    decimal: str = ".",
 ) -> tuple[dict[int, str], list[int]]:
     """Tell annotation columns from samples in a table with genes in rows.
 
@@ -92,7 +97,7 @@ def split_annotations(
             if role and role not in text.values():
                 text[position] = role
             continue
-        bad = next((fields[position] for fields in first if not is_number(fields[position])), None)
+        bad = next((fields[position] for fields in first if not is_number(fields[position], decimal)), None)
         if bad is not None:
             raise InputError(
                 f"column {columns[position]!r} holds {bad!r}, which is not a number{decimal_comma(bad)}",
@@ -104,7 +109,12 @@ def split_annotations(
 
 
 def split_metadata(
-    columns: Sequence[str], first: Sequence[Sequence[str]], start: int, select: SampleSelector, file: str | Path
+    columns: Sequence[str],
+    first: Sequence[Sequence[str]],
+    start: int,
+    select: SampleSelector,
+    file: str | Path,
+    decimal: str = ".",
 ) -> tuple[int, list[int], list[str]]:
     """Tell identifiers and metadata from genes in a table with samples in rows.
 
@@ -131,7 +141,7 @@ def split_metadata(
         if way.is_clinical(columns[position]):
             left_out.append(columns[position])
             continue
-        bad = next((fields[position] for fields in first if not is_number(fields[position])), None)
+        bad = next((fields[position] for fields in first if not is_number(fields[position], decimal)), None)
         if bad is not None:
             raise InputError(
                 f"column {columns[position]!r} holds {bad!r}, which is not a number{decimal_comma(bad)}",

@@ -18,7 +18,7 @@ from ...core.errors import InputError
 from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
 from .base import RawMatrix
 from .detect import detect_format
-from .genes import canonical_genes, merge_duplicate_genes
+from .genes import canonical_genes, cut_after, merge_duplicate_genes
 from .rules import apply_value_rules
 from .samples import SampleSelector, one_row_a_patient
 from .values import settle_kind
@@ -112,6 +112,8 @@ def read_expression(
         "patients_without_expression_examples": absent[:20],
     }
     report["rules"]["negative"] = {"policy": source.negative, "cells": below.get("cells", 0)}
+    rows = raw.notes.get("orientation") == "genes_by_samples" and not str(source.path).lower().endswith(".parquet")
+    report["genes"]["cut_after"] = cut_after(raw.genes["id"].astype(str).tolist()) if rows or form == "gdc_star" else ""
     report["warnings"] = _warnings(report)
     for line in report["warnings"]:
         log.warning("%s: %s", report["source"], line)
@@ -127,6 +129,27 @@ def _warnings(report: dict[str, Any]) -> list[str]:
     """Return what a user should look at, one sentence each."""
     out = []
     rules, genes, repeats = report["rules"], report["genes"], report["gene_duplicates"]
+    if genes["n_names_made_into_numbers"]:
+        some = ", ".join(f"{k} (was {v}?)" for k, v in list(genes["names_made_into_numbers"].items())[:4])
+        out.append(f"{genes['n_names_made_into_numbers']} gene names were turned into numbers by a spreadsheet: {some}")
+    if genes["rows_of_repeated_dates"]:
+        some = ", ".join(list(genes["repeated_dates_left_out"])[:4])
+        out.append(f"{genes['rows_of_repeated_dates']} rows left out: several genes became one date or number ({some})")
+    if genes["cut_after"]:
+        out.append(
+            f"genes are in alphabetical order and end at {genes['cut_after']}: the rest of the file may be missing; "
+            "compare its size or checksum with the source"
+        )
+    if report["reader"].get("no_final_line_end"):
+        out.append(
+            "the file does not end with a line end: it may be cut, and its last number with it; compare its size or "
+            "checksum with the source"
+        )
+    if types := report["reader"].get("column_types"):
+        out.append(
+            f"{len(types)} columns per sample ({', '.join(types)}); {report['reader']['column_type_used']} is read "
+            "(another: `column`)"
+        )
     if genes["n_names_made_into_dates"]:
         some = ", ".join(f"{k} (was {v}?)" for k, v in list(genes["names_made_into_dates"].items())[:4])
         out.append(f"{genes['n_names_made_into_dates']} gene names were turned into dates by a spreadsheet: {some}")

@@ -244,7 +244,8 @@ def _why_none(
     cased = next((lower[name.lower()] for name in names if name.lower() in lower), None)
     if cased is not None:
         return NoMatch(
-            f"{cased.name} differs from the slide's name by upper and lower case alone; rename it to {names[0]}{cased.suffix}",
+            f"{cased.name} differs from the slide's name by upper and lower case alone; rename it to "
+            f"{names[0]}{cased.suffix}",
             "names that differ by case",
         )
     patient = str(slide.get("patient_id") or "")
