@@ -19,12 +19,12 @@ from mirror.features.repair import broken_files, mend
 from mirror.io.features import FeatureFile, write_features
 from mirror.io.status import read_shards
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "workflow" / "scripts"
-sys.path.insert(0, str(SCRIPTS))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "workflow" / "scripts"))
 
 import import_features
 import mend_features
 
+SCRIPTS = Path(__file__).resolve().parents[3] / "workflow" / "scripts"
 NAMES = [f"s{i}" for i in range(8)]
 
 
@@ -109,7 +109,8 @@ def test_a_locked_file_is_not_a_broken_one(folder: Path, monkeypatch: pytest.Mon
     before = {path: path.read_bytes() for path in files.glob("*.h5")}
     with open(files / "s0.h5", "rb+") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        child = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from mirror.io.features import FeatureFile; print(FeatureFile(sys.argv[1]).all().sum())"
+        path = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from mirror.io.features import FeatureFile"
+        child = f"{path}; print(FeatureFile(sys.argv[1]).all().sum())"
         told = subprocess.run(
             [sys.executable, "-c", child, str(files / "s0.h5")], capture_output=True, text=True, check=True
         )
@@ -146,7 +147,7 @@ def test_one_file_out_of_reach_does_not_keep_others_broken(folder: Path, monkeyp
         return pd.DataFrame({"slide_id": [s["slide_id"] for s in asked], "status": "ok", "message": ""})
 
     monkeypatch.setattr(h5py, "File", refuse)
-    with pytest.raises(InputError, match="1 feature files could not be examined.*permission denied"):
+    with pytest.raises(InputError, match=r"1 feature files could not be examined.*permission denied"):
         mend(slides, folder, "T", "e", make)
     assert FeatureFile(files / "s0.h5").n == 3
 

@@ -210,7 +210,7 @@ def test_gct_and_probe_maps_with_commas(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda rows: [row.replace(".", ",") for row in rows], "decimal commas"),
+        (lambda rows: [row.replace(".", ",", 1) for row in rows], "decimal commas"),
         (lambda rows: [*rows[:9], rows[9].rsplit(";", 1)[0] + ";1_000", *rows[10:]], "1_000"),
         (lambda rows: [*rows[:9], rows[9].rsplit(";", 1)[0] + ";oops", *rows[10:]], "oops"),
         (lambda rows: [*rows[:9], rows[9][:20], *rows[10:]], "fields where the header has"),

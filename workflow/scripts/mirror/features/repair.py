@@ -101,7 +101,8 @@ def mend(slides: Rows, folder: Path, cohort: str, encoder: str, make: Callable[[
         _replace(broken, status, slides, folder, encoder, make)
     if unread:
         raise InputError(
-            f"{len(unread)} feature files could not be examined and were left as they are; the first: {unread[0].problem}",
+            f"{len(unread)} feature files could not be examined and were left as they are; the first: "
+            f"{unread[0].problem}",
             file=unread[0].file,
             remedy=unread[0].remedy,
         )

@@ -21,6 +21,7 @@ from .samples import SampleSelector, read_sheet
 
 PATTERN = "*star_gene_counts.tsv*"
 _SUMMARY = "N_"
+_SOME = 100  # genes from which a file is whole; excerpts and tests may have any number
 
 
 def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
@@ -192,13 +193,16 @@ def _refuse_broken(
     for number in range(len(rows)):
         order = orders.get(number, base)
         longer = [kind for kind in kinds.values() if len(kind) > len(order)]
-        if any(np.array_equal(kind[: len(order)], order) for kind in longer):
+        if max(map(len, longer), default=0) >= _SOME and any(
+            np.array_equal(kind[: len(order)], order) for kind in longer
+        ):
             cut.append((number, len(order), max(map(len, longer))))
     if cut:
         number, size, whole = cut[0]
         more = f"; {len(cut)} files are so" if len(cut) > 1 else ""
         raise InputError(
-            f"has the first {size} of the {whole} genes that others have and no more: the download broke off{more}",
+            f"has {size} genes where the others have {whole}, and they are the first {size} of theirs: the download "
+            f"broke off{more}",
             file=files[chosen[number]],
             remedy="download it again, or remove it to leave its sample out",
         )
