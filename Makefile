@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help venv demo report doctor test test-faults-long test-slurm lint format schema clean
+.PHONY: help venv demo report doctor test test-faults-long test-slurm test-conda lint format schema clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 22
@@ -38,6 +38,9 @@ test-faults-long: venv ## twenty kills at random moments of each stage
 test-slurm: venv ## a real Slurm on this machine (Debian, root)
 	MIRROR_TEST_SLURM=1 $(BIN)/python -m pytest -q -ra tests/slurm
 
+test-conda: demo ## every conda environment is made, and the demo runs in them with the same metrics
+	MIRROR_TEST_CONDA=1 $(BIN)/python -m pytest -q -s -ra tests/conda
+
 lint: venv ## formatting, lint and the workflow's own lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,9 +52,10 @@ format: venv ## format everything
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
-schema: venv ## what is generated: the JSON schema, the reference in config/README.md, the table of faults
+schema: venv ## what is generated: the JSON schema, the reference in config/README.md, faults, environments
 	PYTHONPATH=workflow/scripts $(BIN)/python -m mirror.config.generate
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/faults/table.py
+	PYTHONPATH=workflow/scripts $(BIN)/python tests/support/environments.py
 
 clean: ## remove the results, keep the environment
 	find results -mindepth 1 ! -name .gitkeep -delete

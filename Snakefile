@@ -1,13 +1,26 @@
 # MIRROR: from raw slides and raw RNA-seq to tables, figures and one report.
+from pathlib import Path
+
+from snakemake.sourcecache import LocalSourceFile
 from snakemake.utils import min_version
 
 min_version("9.0")
+
+# Where this file is, however it was reached: as a module, through a link, from another folder.
+if not isinstance(workflow.included_stack[-1], LocalSourceFile):
+    raise WorkflowError(
+        "MIRROR's rules run a library that lies beside them, which Snakemake does not fetch: "
+        "clone the repository and give the path of its Snakefile."
+    )
+BASE = (
+    Path(workflow.included_stack[-1].get_path_or_uri(secret_free=True)).resolve().parent
+)
 
 
 # A file given with --configfile replaces the shipped one instead of being merged into it.
 if "cohorts" not in config:
 
-    configfile: "config/config.yaml"
+    configfile: str(BASE / "config" / "config.yaml")
 
 
 include: "rules/common.smk"

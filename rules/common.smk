@@ -1,13 +1,17 @@
 # What Snakemake must know to build the DAG: settings, slides, shards, wildcards.
+import os
 import sys
-from pathlib import Path
 
-BASE = Path(workflow.basedir)
-if not (BASE / "rules").is_dir():  # entered through workflow/Snakefile
-    BASE = BASE.parent
+from snakemake.settings.types import DeploymentMethod
+
 SCRIPTS = BASE / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+# An environment's python would prefer packages of the user's home (~/.local) to its own.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    os.environ["PYTHONNOUSERSITE"] = "1"
+
+from mirror.plan import environments
 from mirror.plan.registry import find_baselines
 from mirror.config.checks import start_files
 from mirror.core.code_hash import code_hash
@@ -37,6 +41,20 @@ PROBE_SETTINGS = {
     for k, v in CONFIG["evaluation"].items()
     if k not in ("statistics", "baselines", "tasks", "reported", "transfer")
 }
+
+# Environments of steps that need PyTorch with some settings only.
+TILING = environments.tiling(CONFIG["slides"])
+PROBING = environments.probing(CONFIG["evaluation"])
+
+
+def baseline_environment(name):
+    """Environment of a baseline: with PyTorch for networks."""
+    return environments.probing(CONFIG["evaluation"], find_baselines()[name].network)
+
+
+def import_environment(w):
+    """Environment that reads a cohort's imported features."""
+    return environments.importing(PLAN.feature_source(w.cohort, w.encoder))
 
 
 wildcard_constraints:

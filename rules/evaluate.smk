@@ -17,7 +17,7 @@ rule evaluate_embeddings:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
     conda:
-        "../envs/evaluate.yaml"
+        f"../envs/{PROBING}.yaml"
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -58,7 +58,7 @@ rule evaluate_baseline:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.tsv"
     conda:
-        "../envs/evaluate.yaml"
+        lambda w: f"../envs/{baseline_environment(w.baseline)}.yaml"
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
@@ -106,7 +106,7 @@ rule evaluate_finetune:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_finetune/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
     conda:
-        "../envs/evaluate.yaml"
+        "../envs/train.yaml"
     threads: PLAN.train_threads
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,

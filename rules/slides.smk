@@ -12,7 +12,7 @@ rule tile_slides:
     benchmark:
         f"{RESULTS}/benchmarks/tile_slides/{{cohort}}_{{shard}}.tsv"
     conda:
-        "../envs/slides.yaml"
+        f"../envs/{TILING}.yaml"
     threads: 2
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
@@ -78,7 +78,7 @@ rule import_features:
     wildcard_constraints:
         cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["features"]),
     conda:
-        "../envs/embed.yaml"
+        lambda w: f"../envs/{import_environment(w)}.yaml"
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,

@@ -181,7 +181,7 @@ rule evaluate_transfer:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_transfer/{{target}}_{{encoder}}_{FROM}_{{variant}}.tsv"
     conda:
-        "../envs/evaluate.yaml"
+        f"../envs/{PROBING}.yaml"
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,

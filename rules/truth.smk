@@ -26,7 +26,7 @@ rule evaluate_ceiling:
     wildcard_constraints:
         cohort=PLAN.any_of(SIMULATED),
     conda:
-        "../envs/evaluate.yaml"
+        f"../envs/{PROBING}.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -5,20 +5,35 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mirror.plan.environments import CHOICES
+
 ROOT = Path(__file__).resolve().parents[2]
+# Names in rules whose environment depends on settings.
+CHOSEN = {
+    "TILING": "tiling",
+    "PROBING": "probing",
+    "baseline_environment": "probing",
+    "import_environment": "importing",
+}
 
 
-def rules() -> dict[str, tuple[Path, Path | None]]:
-    """Rule name -> (script, environment), read off the rule files."""
-    out = {}
+def rules() -> dict[str, tuple[Path, list[Path]]]:
+    """Rule name -> (script, environments that it may run in), read off the rule files."""
+    out: dict[str, tuple[Path, list[Path]]] = {}
     for file in sorted((ROOT / "rules").glob("*.smk")):
         for block in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
             name = block.split(":", 1)[0]
             script = re.search(r'^ +script:\s+"([^"]+)"', block, flags=re.M)
-            env = re.search(r'^ +conda:\s+"([^"]+)"', block, flags=re.M)
+            env = re.search(r"^ +conda:\n\s+(.+)$", block, flags=re.M)
             if script:
-                out[name] = (file.parent / script[1], file.parent / env[1] if env else None)
+                out[name] = (file.parent / script[1], _environments(env[1]) if env else [])
     return out
+
+
+def _environments(text: str) -> list[Path]:
+    fixed = re.fullmatch(r'"\.\./envs/(\w+)\.yaml"', text)
+    chosen = [CHOSEN[name] for name in re.findall(r"\w+", text) if name in CHOSEN]
+    return [ROOT / "envs" / f"{name}.yaml" for name in ([fixed[1]] if fixed else CHOICES[chosen[0]])]
 
 
 RULES = rules()

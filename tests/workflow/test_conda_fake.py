@@ -92,8 +92,9 @@ def test_every_script_runs_in_its_own_environment(conda: Path) -> None:
         assert prefix, f"{script} ran outside an environment"
         name = re.sub(r"^tmp\w*?\.", "", script)
         ran.setdefault(name, set()).add((Path(prefix) / "asked.yaml").read_text())
-    wanted = {script.name: env for script, env in RULES.values()}
+    wanted: dict[str, set[str]] = {}
+    for script, envs in RULES.values():
+        wanted.setdefault(script.name, set()).update(env.read_text() for env in envs)
     assert len(ran) >= 25
     for name, asked in ran.items():
-        env = wanted[name]
-        assert env is not None and asked == {env.read_text()}, f"{name} ran in another environment than {env}"
+        assert asked <= wanted[name], f"{name} ran in another environment than its own"

@@ -29,6 +29,8 @@ class Baseline:
     fit : callable
         ``fit(fold: FoldData) -> list of (head, rows)``, rows as `subtyping_rows` or
         `survival_rows` give them.
+    network : bool
+        Whether it trains a network, and so needs torch and an environment that has it.
     """
 
     name: str
@@ -36,16 +38,19 @@ class Baseline:
     modality: str
     description: str
     fit: Fit
+    network: bool = False
 
 
 REGISTRY: dict[str, Baseline] = {}
 
 
-def baseline(name: str, *, tasks: tuple[str, ...], modality: str, description: str) -> Callable[[Fit], Fit]:
+def baseline(
+    name: str, *, tasks: tuple[str, ...], modality: str, description: str, network: bool = False
+) -> Callable[[Fit], Fit]:
     """Register the decorated function as a baseline."""
 
     def register(fit: Fit) -> Fit:
-        REGISTRY[name] = Baseline(name, tasks, modality, description, fit)
+        REGISTRY[name] = Baseline(name, tasks, modality, description, fit, network)
         return fit
 
     return register

@@ -11,15 +11,16 @@ import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..core.errors import InputError
 from ..core.imposters import imposter
 from .table import EncoderRow
+
+if TYPE_CHECKING:
+    import torch
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -234,6 +235,9 @@ def load_state(file: Path) -> dict[str, torch.Tensor]:
         Not a checkpoint, or a pickle that holds anything but tensors: such a file could run
         code and is refused.
     """
+    import torch  # finding weights needs no torch, reading them does
+    from safetensors.torch import load_file
+
     other = imposter(file)
     if other:
         raise InputError(other[0], file=file, remedy=other[1])

@@ -30,11 +30,14 @@ class BaselineEntry:
         What it predicts.
     file : Path
         Where it is.
+    network : bool
+        Whether it trains a network, which needs torch.
     """
 
     modality: str
     tasks: tuple[str, ...]
     file: Path
+    network: bool = False
 
 
 @cache
@@ -54,7 +57,7 @@ def find_baselines(folder: Path = FOLDER) -> dict[str, BaselineEntry]:
                     try:
                         told = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
                         out[ast.literal_eval(call.args[0])] = BaselineEntry(
-                            told["modality"], tuple(told["tasks"]), path
+                            told["modality"], tuple(told["tasks"]), path, bool(told.get("network", False))
                         )
                     except (ValueError, KeyError, IndexError) as error:
                         raise InputError(

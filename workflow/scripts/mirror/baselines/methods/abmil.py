@@ -26,7 +26,13 @@ class GatedAttention(nn.Module):
         return self.head((weight * h).sum(dim=1))
 
 
-@baseline("abmil", tasks=("subtyping", "survival"), modality="wsi", description="gated attention pooling, supervised")
+@baseline(
+    "abmil",
+    tasks=("subtyping", "survival"),
+    modality="wsi",
+    description="gated attention pooling, supervised",
+    network=True,
+)
 def fit(fold: FoldData):
     """Fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""
     slides, train, test = fold.with_slides()

@@ -15,7 +15,13 @@ BATCH = 32
 DROPOUT = 0.5
 
 
-@baseline("rna_mlp", tasks=("subtyping", "survival"), modality="rna", description="multilayer perceptron on genes")
+@baseline(
+    "rna_mlp",
+    tasks=("subtyping", "survival"),
+    modality="rna",
+    description="multilayer perceptron on genes",
+    network=True,
+)
 def fit(fold: FoldData):
     """One hidden layer, fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""
     x, train, x_test, test = fold.rna()

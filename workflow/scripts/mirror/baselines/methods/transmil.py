@@ -29,7 +29,13 @@ class TransMil(nn.Module):
         return self.head(self.encoder(bags)[:, 0])
 
 
-@baseline("transmil", tasks=("subtyping", "survival"), modality="wsi", description="TransMIL, supervised")
+@baseline(
+    "transmil",
+    tasks=("subtyping", "survival"),
+    modality="wsi",
+    description="TransMIL, supervised",
+    network=True,
+)
 def fit(fold: FoldData):
     """Fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""
     slides, train, test = fold.with_slides()

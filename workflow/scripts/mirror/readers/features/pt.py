@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...core.imposters import imposter
 from ...core.memory import fits
@@ -26,6 +25,8 @@ def load_tensors(path: Path) -> Any:
     ForeignError
         Not a PyTorch file, or a pickle of anything else: refused unopened.
     """
+    import torch  # only these files need it: the other formats are read without it
+
     require_regular(path, "feature file")
     fits(_unpacked(path), path, "the file", 0.4)
     other = imposter(path)  # as text each would look like a pickle that is refused
@@ -57,6 +58,8 @@ def _unpacked(path: Path) -> int:
 
 def to_numpy(value: Any, path: Path) -> np.ndarray:
     """Return a tensor as an array; bfloat16 becomes float32."""
+    import torch
+
     if not isinstance(value, torch.Tensor):
         raise ForeignError("wrong form", f"a {type(value).__name__}, expected a tensor (N, D)", file=path)
     if value.layout != torch.strided or value.is_complex() or value.is_quantized:
