@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mirror.config.baselines import find_baselines
 
-from environments import ROOT, RULES, TORCH, packages, pinned, render
+from environments import TORCH, packages, pinned, render
 from mirror.plan import environments
+from mirror.plan.registry import find_baselines
+from rules import ROOT, RULES
 
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 BARE = ROOT / "tests" / "support" / "bare.py"
