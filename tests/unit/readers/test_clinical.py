@@ -71,7 +71,8 @@ def test_tcga_cdr_real(test_data):
     first = table.set_index("patient_id").loc["TCGA-OR-A5J1"]
     assert (first["time_days"], first["event"], first["stage"], first["age"]) == (1355, 1, "II", 58)
     assert report["plausibility"]["agrees_with_vital_status"] == 1.0
-    assert not report["warnings"]
+    assert report["contradictions"] == {"last seen after the date of death": 1}
+    assert [line.split(":")[0] for line in report["warnings"]] == ["vital facts"]
     pfi, _ = read(test_data / "clinical" / "TCGA-CDR.csv", endpoint="PFI", label="histological_type")
     assert pfi.set_index("patient_id").loc["TCGA-OR-A5J1", "time_days"] == 754
     with pytest.raises(InputError, match="polarity is reversed"):
@@ -94,7 +95,8 @@ def test_gdc_real(test_data):
     raw = pd.read_csv(test_data / "clinical" / "gdc_lusc" / "clinical.tsv", sep="\t").drop_duplicates("submitter_id")
     assert report["format"] == "gdc" and len(table) == 135 == raw["submitter_id"].nunique()
     assert report["rows_joined"] | {"examples": []} == {
-        "patients_with_several_rows": 135, "patients_with_conflicts": 0, "conflicts": {}, "examples": [],
+        "patients_with_several_rows": 135, "patients_with_several_times": 0, "patients_with_conflicts": 0,
+        "conflicts": {}, "examples": [],
     }  # fmt: skip
     dead = raw[(raw["vital_status"] == "Dead") & (raw["days_to_death"] != "--")].iloc[0]
     row = table.set_index("patient_id").loc[dead["submitter_id"]]

@@ -13,11 +13,19 @@ class ClinicalSource(Settings):
     """A clinical table. Event polarity and time unit follow from the format, or are named here."""
 
     path: str = Field(description="The table.")
+    also: list[str] = Field(
+        default_factory=list,
+        description="Further tables of the same patients, joined on the patient: the GDC portal's follow_up.tsv ...",
+    )
     format: Literal["auto", "table", "tcga_cdr", "cbioportal", "gdc", "porpoise"] = Field(
         "auto", description="Format; auto recognises it."
     )
-    endpoint: Literal["OS", "DSS", "PFI", "DFI"] = Field("OS", description="Which survival endpoint.")
-    patient: str | None = Field(None, description="Column of patient identifiers (format table).")
+    endpoint: Literal["OS", "DSS", "PFI", "DFI", "none"] = Field(
+        "OS", description="Which survival endpoint; none reads no follow-up."
+    )
+    patient: str | None = Field(
+        None, description="Column of patient identifiers; without it the column that meets the slide table."
+    )
     label: str | None = Field(None, description="Column of the subtype label.")
     time: str | None = Field(None, description="Column of the follow-up time.")
     event: str | None = Field(None, description="Column of the event indicator.")
@@ -29,7 +37,18 @@ class ClinicalSource(Settings):
     zero_times: Literal["keep", "missing", "half_day", "error"] = Field(
         "keep", description="Times of zero days: keep, no follow-up, half a day, or refuse; counted in any case."
     )
-    site: str | None = Field(None, description="Column of the submitting site; TCGA barcodes give it by themselves.")
+    contradictions: Literal["rule", "missing", "error"] = Field(
+        "rule",
+        description="Vital facts that contradict each other (alive with a date of death, dead without one, vital "
+        "status against the event): the rule of each kind, no follow-up, or refuse; counted in any case.",
+    )
+    site: str | None = Field(
+        None, description="Column of the submitting site; without it a column of a usual name, else the TCGA barcode."
+    )
+    classes: list[str] = Field(
+        default_factory=list,
+        description="Words of the label column that are classes although they usually mean missing, e.g. [unknown].",
+    )
     covariates: list[str] = Field(
         default_factory=list, description="Columns for the clinical-only baseline; empty takes age, sex and stage."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,8 @@ _EVENTS = {
     "deceased": 1, "dead": 1, "died": 1, "death": 1, "yes": 1, "true": 1, "event": 1, "recurred": 1, "progressed": 1,
     "recurred/progressed": 1, "progression": 1, "recurrence": 1, "relapse": 1, "dead with tumor": 1,
     "living": 0, "alive": 0, "no": 0, "false": 0, "censored": 0, "diseasefree": 0, "disease free": 0, "lost": 0,
-    "progression free": 0, "progressionfree": 0, "alive or dead tumor free": 0,
+    "progression free": 0, "progressionfree": 0, "alive or dead tumor free": 0, "survived": 0, "alive with disease": 0,
+    "expired": 1, "passed away": 1,
 }  # fmt: skip
 
 
@@ -45,29 +47,76 @@ class Parsed:
         Polarity of 0/1 events.
     facts : dict
         The columns used and how; goes to the report.
-    vital : str or None
-        A column of ``frame`` that says Alive or Dead, to check the polarity of overall survival.
-    warnings : list of str
+
+    Notes
+    -----
+    ``frame`` may also have ``vital`` (Alive or Dead), and in days ``death_days`` and ``last_days``: the vital facts
+    that are checked against each other.
     """
 
     frame: pd.DataFrame
     days_a_unit: float
     one_means: str
     facts: dict[str, Any] = field(default_factory=dict)
-    vital: str | None = None
-    warnings: list[str] = field(default_factory=list)
 
 
-def blank(column: pd.Series) -> pd.Series:
-    """Return text with every kind of missing mark as NaN."""
+def blank(column: pd.Series, keep: Collection[str] = ()) -> pd.Series:
+    """Return text with every kind of missing mark as NaN, but for the marks in ``keep`` (lower case)."""
     text = column.astype("string").str.strip()
-    return text.mask(text.str.lower().isin(MISSING)).astype(object).where(lambda s: s.notna(), np.nan)
+    return text.mask(text.str.lower().isin(MISSING - set(keep))).astype(object).where(lambda s: s.notna(), np.nan)
+
+
+DECIMAL_COMMA = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"
+_THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
+
+
+def numbers_of(text: pd.Series, name: str = "", file: str = "", decimal: str | None = None) -> pd.Series:
+    """Return float64 of cells with decimal points, decimal commas or thousands separators; NaN for any other text.
+
+    Parameters
+    ----------
+    text : Series
+        Text, missing as NaN.
+    name, file : str
+        For the error.
+    decimal : {",", None}
+        What the file's layout says of the comma (a file whose delimiter is a semicolon has decimal commas).
+
+    Raises
+    ------
+    InputError
+        Where every comma stands before three digits and nothing tells ``1,234`` for 1.234 or 1234.
+    """
+    string = text.astype("string")
+    comma = string.str.contains(",", regex=False).fillna(False)
+    if comma.any():
+        cells, others = string[comma], pd.to_numeric(string[~comma], errors="coerce").astype(float)
+        decimals = cells.str.fullmatch(DECIMAL_COMMA).all()
+        thousands = cells.str.fullmatch(_THOUSANDS).all()
+        pointed = string[~comma].str.contains(r"\d\.\d", regex=True).fillna(False).any()
+        if decimals and thousands and decimal != ",":
+            if (others.abs() >= 1000).any() and not pointed:
+                thousands = False
+            elif pointed:
+                decimals = False
+            else:
+                raise InputError(
+                    f"column {name!r}: {cells.iloc[0]!r} may be read as {cells.iloc[0].replace(',', '.')} or as "
+                    f"{cells.iloc[0].replace(',', '')}",
+                    file=file or None,
+                    remedy="write decimal points, and no separator of thousands",
+                )
+        if decimals and not pointed:
+            string = string.str.replace(",", ".", regex=False)
+        elif thousands and not decimals:
+            string = string.str.replace(",", "", regex=False)
+    return pd.to_numeric(string, errors="coerce").astype(float)
 
 
 def to_number(column: pd.Series, name: str, file: str) -> pd.Series:
     """Return float64 with missing marks as NaN; any other text is an `InputError` with its row."""
     text = blank(column)
-    number = pd.to_numeric(text, errors="coerce")
+    number = numbers_of(text, name, file)
     bad = text.notna() & ~np.isfinite(number.astype(float))
     if bad.any():
         at = bad.to_numpy().argmax()
@@ -78,6 +127,16 @@ def to_number(column: pd.Series, name: str, file: str) -> pd.Series:
             remedy="correct it",
         )
     return number.astype(float)
+
+
+def looks_like_event(cells: pd.Series) -> bool:
+    """Whether non-missing cells are 0 and 1 (or 1 and 2), or words of an event."""
+    text = cells.astype("string").str.lower().str.strip()
+    number = pd.to_numeric(text, errors="coerce").astype(float)
+    if number.notna().all():
+        return set(number.unique()) <= {0.0, 1.0} or set(number.unique()) == {1.0, 2.0}
+    words = text.str.replace(r"^[01]\s*:\s*", "", regex=True)
+    return bool((words.isin(list(_EVENTS)) | number.isin([0.0, 1.0])).mean() > 0.9)
 
 
 def uncapped(ages: pd.Series) -> pd.Series:
@@ -99,7 +158,7 @@ def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Seri
     coded = text.str.extract(r"^([01])\s*:\s*(.*)$")
     words = text.where(coded[1].isna(), coded[1].astype("string"))
     event = words.map(_EVENTS).astype(float)
-    number = pd.to_numeric(text, errors="coerce").astype(float)
+    number = numbers_of(text, name, file)
     seen = set(number.dropna().unique())
     if seen and not seen <= {0.0, 1.0}:
         what = "1 and 2 (R's coding)" if seen <= {1.0, 2.0} else ", ".join(f"{v:g}" for v in sorted(seen)[:5])

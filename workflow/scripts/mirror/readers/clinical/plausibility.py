@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .base import blank
-
 _LONG_DAYS = 50 * 365.25
 _SHORT_DAYS = 200.0
+_SMALL = 80
+"""Below so many patients a quarter is so small that chance alone makes it look reversed: there the alarm needs a test."""
+_CHANCE = 0.01
 
 
 def check_followup(time_days: pd.Series, event: pd.Series) -> tuple[dict[str, Any], list[str]]:
@@ -53,6 +54,9 @@ def check_followup(time_days: pd.Series, event: pd.Series) -> tuple[dict[str, An
         overall = float(happened.mean())
         late = share[3] >= 0.6 and share[3] > share[0] + 0.15
         mostly = overall >= 0.7 and share[3] >= 0.65 and np.median(time) > 1.5 * 365.25
+        if n < _SMALL:
+            late = late and _chance(quarters[3], quarters[0]) < _CHANCE
+            mostly = mostly and _chance(quarters[3]) < _CHANCE
         if late or mostly:
             warnings.append(
                 f"{share[3]:.0%} of the quarter with the longest follow-up have the event, {share[0]:.0%} of the "
@@ -64,10 +68,12 @@ def check_followup(time_days: pd.Series, event: pd.Series) -> tuple[dict[str, An
     return numbers, warnings
 
 
-def check_vital(event: pd.Series, vital: pd.Series) -> tuple[float | None, int]:
-    """Return (share of patients whose Alive/Dead agrees with the event, how many could be compared)."""
-    dead = blank(vital).astype("string").str.lower().map({"dead": 1.0, "deceased": 1.0, "alive": 0.0, "living": 0.0})
-    ok = dead.notna() & event.notna()
-    if not ok.any():
-        return None, 0
-    return float((dead[ok].astype(float) == event[ok]).mean()), int(ok.sum())
+def _chance(late: np.ndarray, early: np.ndarray | None = None) -> float:
+    """Probability of so many late events by chance: against the early quarter (Fisher's exact test), or against half."""
+    from scipy.stats import binomtest, fisher_exact
+
+    happened = int(late.sum())
+    if early is None:
+        return float(binomtest(happened, len(late), 0.5, "greater").pvalue)
+    table = [[happened, len(late) - happened], [int(early.sum()), len(early) - int(early.sum())]]
+    return float(fisher_exact(table, "greater")[1])

@@ -10,16 +10,18 @@ import pandas as pd
 
 from ...config.sources import ClinicalSource
 from ...core.errors import InputError
+from ...core.facts import Facts
 from ..tables import missing_column
 from .base import Parsed, blank
-from .table import demand
+from .columns import demand
 
+PATIENT = ("case_id",)
 PORPOISE_MONTH = 30.44
 SURVPATH_MONTH = 30.0
-_SUFFIX = {"OS": "", "DSS": "_dss", "PFI": "_pfi"}
+_SUFFIX = {"OS": "", "none": "", "DSS": "_dss", "PFI": "_pfi"}
 
 
-def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
+def parse(table: pd.DataFrame, source: ClinicalSource, patient: str, facts: Facts, units: dict[str, str]) -> Parsed:
     """Read one endpoint (PORPOISE has OS only, SurvPath OS, DSS and PFI); the label is ``oncotree_code``.
 
     Raises
@@ -32,12 +34,12 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
         raise InputError(f"endpoint {source.endpoint} is not in this format", file=file, remedy="use OS, DSS or PFI")
     suffix = _SUFFIX[source.endpoint]
     time, event = f"survival_months{suffix}", f"censorship{suffix}"
-    for column in ("case_id", time, event):
+    for column in (time, event):
         if column not in table.columns:
             raise missing_column(column, table.columns, file, "clinical.endpoint" if suffix else None)
     survpath = "survival_months_dss" in table.columns
     columns = {
-        "patient_id": "case_id",
+        "patient_id": patient,
         "label": demand(table, source.label, ("oncotree_code",), "label", file),
         "time": time,
         "event": event,
@@ -51,10 +53,10 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
         frame["sex"] = female.map({1.0: "female", 0.0: "male"})
         columns["sex"] = "is_female"
     month = SURVPATH_MONTH if survpath else PORPOISE_MONTH
-    facts = {
+    said = {
         "columns": columns,
         "time_unit": f"months of {month:g} days",
         "endpoint": source.endpoint,
         "flavour": "SurvPath" if survpath else "PORPOISE",
     }
-    return Parsed(frame, month, "censored", facts)
+    return Parsed(frame, month, "censored", said)

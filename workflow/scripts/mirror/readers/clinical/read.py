@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +12,53 @@ import numpy as np
 import pandas as pd
 
 from ...config.sources import ClinicalSource
-from ...core.barcodes import patient_id, site_of
+from ...core.barcodes import site_of
 from ...core.errors import InputError
-from ..tables import missing_column, read_table
-from . import cbioportal, gdc, porpoise, table, tcga_cdr
-from .base import Parsed, blank, to_event, to_number, to_sex, to_stage, uncapped
-from .plausibility import check_followup, check_vital
+from ...core.facts import Facts
+from ..tables import missing_column
+from . import columns as usual
+from . import table
+from .base import (
+    DAYS,
+    MISSING,
+    Parsed,
+    blank,
+    numbers_of,
+    to_event,
+    to_number,
+    to_sex,
+    to_stage,
+    uncapped,
+    unit_of_name,
+)
+from .columns import endpoint_of_name, find, patient_column
+from .formats import PATIENT, READERS, detect_format
+from .joining import join_tables
+from .layout import read_raw
+from .plausibility import check_followup
+from .visits import canonical_ids, one_row_a_patient
+from .vital import agreement, check_agreement, check_lost, find_contradictions, lost_follow_up, lost_text, settle
 
 log = logging.getLogger("mirror")
 CANONICAL = ["patient_id", "label", "time_days", "event", "site", "age", "sex", "stage"]
-READERS = {
-    "table": table.parse,
-    "tcga_cdr": tcga_cdr.parse,
-    "cbioportal": cbioportal.parse,
-    "gdc": gdc.parse,
-    "porpoise": porpoise.parse,
-}
+_CLASS = 5  # rows that make `none` a class; rarer labels are left out of subtyping anyway
+WITHOUT = ("_rnaseq", "_cnv", "_mut")
+"""Endings of the thousands of gene columns beside PORPOISE's clinical ones."""
 
 
-def detect_format(columns: pd.Index) -> str:
-    """Recognise a clinical table by its columns; anything unknown is a plain ``table``."""
-    names = {str(column).lower() for column in columns}
-    bare = {name.split(".")[-1] for name in names}
-    if {"os", "os.time"} <= names and {"bcr_patient_barcode", "_patient"} & names:
-        return "tcga_cdr"
-    if {"case_id", "survival_months", "censorship"} <= names:
-        return "porpoise"
-    if {"vital_status", "days_to_death"} <= bare and {"days_to_last_follow_up", "days_to_last_followup"} & bare:
-        return "gdc"
-    if "patient_id" in names and {"os_status", "pfs_status", "dfs_status", "dss_status"} & names:
-        return "cbioportal"
-    if {"patient id", "overall survival status", "overall survival (months)"} <= names:
-        return "cbioportal"
-    return "table"
-
-
-def read_clinical(source: ClinicalSource) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a clinical table.
+def read_clinical(
+    source: ClinicalSource, patients: Iterable[str] | None = None, facts: Facts | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a clinical table, and those that are joined to it.
 
     Parameters
     ----------
     source : ClinicalSource
-        Path, format, endpoint, and for plain tables the columns.
+        Path, format, endpoint, and the columns that are named.
+    patients : iterable of str, optional
+        The slide table's patients: the column whose values meet them holds the patients.
+    facts : Facts, optional
+        Takes what was read as what; logged in any case.
 
     Returns
     -------
@@ -66,22 +73,56 @@ def read_clinical(source: ClinicalSource) -> tuple[pd.DataFrame, dict[str, Any]]
     Raises
     ------
     InputError
-        When the file or a column is missing, a cell cannot be read, or the events contradict the vital status.
+        When the file or a column is missing, a cell cannot be read, named columns cannot be used, or the events
+        contradict the vital status.
     """
     file = str(source.path)
-    raw = read_table(source.path, without=("_rnaseq", "_cnv", "_mut"))
-    form = source.format if source.format != "auto" else detect_format(raw.columns)
-    parsed = READERS[form](_selectable(raw), source)
-    overridden = _override(parsed, source, form)
-    frame = parsed.frame
-    if "time" in frame:
+    facts = Facts(file) if facts is None else facts
+    wanted = list(patients) if patients is not None else None
+    raw, units = read_raw(source.path, facts, WITHOUT)
+    raw = _selectable(raw)
+    form = detect_format(raw, source, facts)
+    names = PATIENT.get(form, usual.PATIENT)
+    patient = patient_column(raw, source.patient, wanted, facts, names)
+    fixed = [find(raw.columns, names) for names in (usual.LABEL, usual.OTHERS["sex"])]
+    constant = raw[list(dict.fromkeys(c for c in (source.label, *fixed) if c in raw.columns))]
+    raw[patient] = canonical_ids(_given_ids(raw[patient], patient, facts), wanted, facts, constant)
+    extra = join_tables(raw, patient, source, facts)
+    raw, later = extra.frame, extra.later
+    parsed = READERS[form](raw, source, patient, facts, units)
+    overridden = _override(parsed, raw, source, form, facts)
+    frame, said = parsed.frame, parsed.facts["columns"]
+    if "time" in frame and source.endpoint != "none":
         frame["time_days"] = to_number(frame["time"], "time", file) * parsed.days_a_unit
-        frame["event"] = to_event(frame["event"], parsed.one_means, str(parsed.facts["columns"]["event"]), file)
+        frame["event"] = to_event(frame["event"], parsed.one_means, str(said["event"]), file)
+        _add_later(frame, later)
     else:
         frame["time_days"], frame["event"] = np.nan, np.nan
-        parsed.warnings.append("no follow-up columns: survival will be skipped")
-    out = _canonical(frame, raw, source, file)
-    out, joined = _one_row_a_patient(out)
+    site = _site(frame, raw, source, said, facts)
+    out = _canonical(frame, raw, source, site, facts)
+    out, joined, odd = one_row_a_patient(out, source.endpoint, facts)
+    derived = said.get("event") in ("vital_status", said.get("vital"))
+    found = find_contradictions(frame["patient_id"], frame, None, source.endpoint, derived)
+    if joined["patients_with_conflicts"]:
+        counts = ", ".join(f"{name} {n}" for name, n in joined["conflicts"].items())
+        facts.warn("rows of a patient", f"{joined['patients_with_conflicts']} patients have rows that disagree "
+                   f"({counts}); the first value that is not missing counts", "rows joined")  # fmt: skip
+    share = None
+    if "vital" in frame and source.endpoint in ("OS", "DSS") and "time" in frame:
+        event = out.set_index("patient_id")["event"]
+        of_event = endpoint_of_name(str(said.get("event"))) or source.endpoint
+        if of_event == "OS" and not derived:
+            share, compared = agreement(event, frame["patient_id"], frame["vital"])
+            check_agreement(share, compared, file)
+        if not derived:
+            found |= find_contradictions(frame["patient_id"], frame[["vital"]], event, of_event)
+    for kind in dict.fromkeys(odd[odd != ""]):
+        found[str(kind)] = list(odd.index[odd == kind])
+    out = settle(out, found, source.contradictions, facts)
+    lost = lost_follow_up(out["event"], out["time_days"])
+    beside = [] if source.also else _beside(file)
+    one_sided = check_lost(lost, source.endpoint, facts, beside)
+    _say_columns(parsed, form, source, facts, overridden)
     report: dict[str, Any] = {
         "format": form,
         "source": Path(file).name,
@@ -92,32 +133,28 @@ def read_clinical(source: ClinicalSource) -> tuple[pd.DataFrame, dict[str, Any]]
         "overridden": overridden,
         **parsed.facts,
         "rows_joined": joined,
+        "contradictions": {kind: len(names) for kind, names in found.items()},
+        "lost_follow_up": lost | {"one_sided": one_sided},
     }
-    out, report["flow"], report["times"] = _clean_times(out, source)
-    numbers, warnings = check_followup(out["time_days"], out["event"])
+    out, report["flow"], report["times"] = _clean_times(out, source, lost if "time" in frame else None)
+    numbers, suspicions = check_followup(out["time_days"], out["event"])
+    if "time" in frame and source.endpoint != "none":
+        for line in suspicions:
+            facts.warn("follow-up", line, "plausibility of times and events")
+    if share is not None:
+        numbers["agrees_with_vital_status"] = share
+    elif "vital" in frame:
+        numbers["agrees_with_vital_status"] = None
     report["plausibility"] = numbers
-    parsed.warnings += warnings if "time" in frame else []
-    if joined["patients_with_conflicts"]:
-        parsed.warnings.append(
-            f"{joined['patients_with_conflicts']} patients have rows that disagree "
-            f"({', '.join(joined['conflicts'])}); the first value that is not missing counts"
-        )
-    if parsed.vital and source.endpoint == "OS":
-        vital = pd.Series(frame[parsed.vital].to_numpy(), index=frame["patient_id"].map(patient_id))
-        share, compared = check_vital(out.set_index("patient_id")["event"], vital[~vital.index.duplicated()])
-        report["plausibility"]["agrees_with_vital_status"] = share
-        if share is not None and compared >= 5 and share < 0.5:
-            raise InputError(
-                f"events contradict the vital status of {1 - share:.0%} of {compared} patients: polarity is reversed",
-                file=file,
-                remedy="correct `clinical.event_is`",
-            )
     report["label_counts"] = {str(k): int(v) for k, v in out["label"].value_counts().items()}
     report["missing_label"] = int(out["label"].isna().sum())
-    report["warnings"] = parsed.warnings
-    for line in parsed.warnings:
-        log.warning("%s: %s", report["source"], line)
-    log.info("%s: %d patients, %d events (%s)", report["source"], len(out), int(numbers["events"]), form)
+    facts.note("patients", len(out), f"{len(raw)} rows")
+    facts.note("events", int(numbers["events"]), f"of {numbers['patients']} patients with follow-up")
+    facts.note("labels", {str(k): int(v) for k, v in list(report["label_counts"].items())[:20]},
+               str(said.get("label") or "no label column"))  # fmt: skip
+    report["warnings"] = [f"{fact.subject}: {fact.value}" for fact in facts.warnings]
+    report["facts"] = facts.to_dict()
+    facts.log(log)
     return out, report
 
 
@@ -125,18 +162,54 @@ def _selectable(raw: pd.DataFrame) -> pd.DataFrame:
     """Leave out the row numbers that a data frame was saved with; an index of barcodes is the patients' column."""
     if str(raw.columns[0]) not in {"", "Unnamed: 0"}:
         return raw
-    if table.find(raw.columns, table.PATIENT) is None and not raw.iloc[:, 0].str.fullmatch(r"\d*").any():
+    if find(raw.columns, usual.PATIENT) is None and not raw.iloc[:, 0].str.fullmatch(r"\d*").any():
         return raw.rename(columns={raw.columns[0]: "patient_id"})
     return raw.drop(columns=raw.columns[0])
 
 
-def _override(parsed: Parsed, source: ClinicalSource, form: str) -> dict[str, str]:
-    """Let the config's unit and polarity overrule those of the format; say so."""
-    from .base import DAYS
+def _given_ids(column: pd.Series, name: str, facts: Facts) -> pd.Series:
+    """Identifiers as text; only the empty cell is missing, since a patient may be called NA or 007."""
+    text = column.astype("string").str.strip().fillna("")
+    if (text == "").any():
+        at = int((text == "").to_numpy().argmax())
+        raise InputError(
+            "the patient identifier is missing", file=facts.about, row=f"data row {at + 1}", remedy="fill it in"
+        )
+    odd = text[text.str.lower().isin(MISSING)]
+    if len(odd):
+        facts.warn("patient identifiers", f"{len(odd)} rows are of a patient called {odd.iloc[0]!r}; kept as a name",
+                   f"column {name}", "leave the cell empty, or delete the row, if it is no patient")  # fmt: skip
+    return text.astype(object)
 
+
+def _override(parsed: Parsed, raw: pd.DataFrame, source: ClinicalSource, form: str, facts: Facts) -> dict[str, str]:
+    """Let the config's columns, unit and polarity overrule those of the format; say so."""
     said: dict[str, str] = {}
     if form == "table":
         return said
+    if source.time or source.event:
+        if not (source.time and source.event):
+            have, lack = ("time", "event") if source.time else ("event", "time")
+            raise InputError(
+                f"format {form} has columns of its own; `clinical.{have}` is named, `clinical.{lack}` is not",
+                file=facts.about,
+                remedy=f"name `clinical.{lack}` too, or set `clinical.format: table`",
+            )
+        for column, setting in ((source.time, "time"), (source.event, "event")):
+            if column not in raw.columns:
+                raise missing_column(str(column), raw.columns, facts.about, f"clinical.{setting}")
+        unit = source.time_unit if source.time_unit != "auto" else unit_of_name(source.time)
+        if unit is None:
+            raise InputError(
+                f"the unit of time column {source.time!r} is not known",
+                file=facts.about,
+                remedy="set `clinical.time_unit` to days, months or years",
+            )
+        parsed.frame["time"], parsed.frame["event"] = raw[source.time], raw[source.event]
+        parsed.one_means = table.polarity(source.event, raw, source, facts.about)
+        parsed.days_a_unit, parsed.facts["time_unit"] = DAYS[unit], unit
+        parsed.facts["columns"] |= {"time": source.time, "event": source.event}
+        return {"time": source.time, "event": source.event}
     if source.time_unit != "auto" and not str(parsed.facts.get("time_unit", "")).startswith(source.time_unit):
         said["time_unit"] = f"{parsed.facts.get('time_unit')} -> {source.time_unit}"
         parsed.days_a_unit = DAYS[source.time_unit]
@@ -145,22 +218,75 @@ def _override(parsed: Parsed, source: ClinicalSource, form: str) -> dict[str, st
         said["one_means"] = f"{parsed.one_means} -> {stated}"
         parsed.one_means = stated
     for what, how in said.items():
-        parsed.warnings.append(f"the config overrules the format's {what}: {how}")
+        facts.warn("format overruled", f"the config overrules the format's {what}: {how}", f"format {form}")
     return said
 
 
-def _canonical(frame: pd.DataFrame, raw: pd.DataFrame, source: ClinicalSource, file: str) -> pd.DataFrame:
+def _add_later(frame: pd.DataFrame, later: pd.Series) -> None:
+    """Rows of joined tables that give a last contact only: the patient was seen alive on that day."""
+    if later.empty:
+        return
+    rows = later.index[later.notna()]
+    empty = frame.index.isin(rows) & frame["time_days"].isna()
+    frame.loc[empty, "time_days"] = later.reindex(frame.index)[empty]
+    free = frame["event"].groupby(frame["patient_id"]).transform("max") == 0
+    frame.loc[frame.index.isin(rows) & frame["event"].isna() & free, "event"] = 0.0
+
+
+def _site(
+    frame: pd.DataFrame, raw: pd.DataFrame, source: ClinicalSource, said: dict[str, str], facts: Facts
+) -> pd.Series:
+    """The submitting site of each row: the named column, one of a usual name, else the barcode's site."""
+    barcodes = pd.Series([site_of(str(v)) for v in frame["patient_id"]], index=frame.index, dtype=object)
+    column = source.site or said.get("site") or find([c for c in raw.columns if c not in said.values()],
+                                                     usual.OTHERS["site"])  # fmt: skip
+    if column is not None:
+        if column not in raw.columns:
+            raise missing_column(column, raw.columns, facts.about, "clinical.site")
+        text = blank(raw[column]).reindex(frame.index)
+        if source.site or text.notna().mean() > 0.5 or barcodes.isna().all():
+            facts.note("site", f"column {column}, {text.nunique()} sites, {int(text.isna().sum())} rows without",
+                       "clinical.site" if source.site else "by its name")  # fmt: skip
+            if text.nunique() == 1 and barcodes.nunique() > 1:
+                facts.warn("site", f"column {column} holds one site, the barcodes {barcodes.nunique()}",
+                           "site column against barcodes", "name another column in `clinical.site`")  # fmt: skip
+            said["site"] = column
+            return text
+        facts.warn("site", f"column {column} is mostly empty; the barcodes' sites are used", "content of the column")
+    said.pop("site", None)
+    if barcodes.notna().any():
+        facts.note("site", f"tissue source site of the TCGA barcode, {barcodes.nunique()} sites", "no site column")
+    else:
+        facts.note("site", "none", "no site column, no TCGA barcodes")
+    return barcodes
+
+
+def _label(frame: pd.DataFrame, source: ClinicalSource, facts: Facts) -> pd.Series:
+    """The label of each row; ``none`` is a class where five rows or more hold it, other marks where they are named."""
+    if "label" not in frame:
+        return pd.Series(np.nan, frame.index, dtype=object)
+    low = frame["label"].astype("string").str.strip().str.lower()
+    keep = {word.strip().lower() for word in source.classes}
+    if "none" not in keep and int((low == "none").sum()) >= _CLASS:
+        keep.add("none")
+        facts.warn("label", f"{int((low == 'none').sum())} rows hold the class 'none'", "label column",
+                   "list it in `exclude_labels` of the cohort if it means no label")  # fmt: skip
+    label = blank(frame["label"], keep)
+    gone = frame["label"].astype("string").str.strip()[label.isna() & low.notna() & (low != "")]
+    if len(gone):
+        counts = ", ".join(f"{name!r} {n}" for name, n in gone.value_counts().head(5).items())
+        facts.note("label without a class", counts, "read as missing; `clinical.classes` makes them classes")
+    return label
+
+
+def _canonical(
+    frame: pd.DataFrame, raw: pd.DataFrame, source: ClinicalSource, site: pd.Series, facts: Facts
+) -> pd.DataFrame:
     """Bring every column to its canonical form, rows still as in the file."""
-    ids = blank(frame["patient_id"])
-    if ids.isna().any():
-        at = int(ids.isna().to_numpy().argmax())
-        raise InputError("the patient identifier is missing", file=file, row=f"data row {at + 1}", remedy="fill it in")
-    out = pd.DataFrame({"patient_id": [patient_id(str(value)) for value in ids]})
-    index = frame.index
-    for role in ("label", "site"):
-        out[role] = (blank(frame[role]) if role in frame else pd.Series(np.nan, index, dtype=object)).to_numpy()
-    tcga_site = pd.Series([site_of(value) for value in out["patient_id"]], dtype=object)
-    out["site"] = tcga_site.where(tcga_site.notna() & (source.site is None), out["site"])
+    file = facts.about
+    out = pd.DataFrame({"patient_id": frame["patient_id"].to_numpy(dtype=object)})
+    out["label"] = _label(frame, source, facts).to_numpy(dtype=object)
+    out["site"] = site.to_numpy(dtype=object)
     out["time_days"], out["event"] = frame["time_days"].to_numpy(), frame["event"].to_numpy()
     out["age"] = to_number(uncapped(frame["age"]), "age", file).to_numpy() if "age" in frame else np.nan
     out["sex"] = to_sex(frame["sex"]).to_numpy(dtype=object) if "sex" in frame else np.nan
@@ -171,26 +297,43 @@ def _canonical(frame: pd.DataFrame, raw: pd.DataFrame, source: ClinicalSource, f
             continue
         if column not in raw.columns:
             raise missing_column(column, raw.columns, file, "clinical.covariates")
-        text = blank(raw[column])
-        number = pd.to_numeric(text, errors="coerce")
-        out[column] = (number if number.notna().sum() == text.notna().sum() else text).to_numpy()
+        text = blank(raw[column].reindex(frame.index))  # a format may have sorted the rows
+        number = numbers_of(text, column, file)
+        numeric = number.notna().sum() == text.notna().sum()
+        out[column] = number.to_numpy() if numeric else blank(raw[column].reindex(frame.index), ("none",)).to_numpy()
     return out
 
 
-def _one_row_a_patient(df: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Join a patient's rows: of each column the first value that is not missing; conflicts are counted."""
-    groups = df.groupby("patient_id", sort=False)
-    different = groups.nunique(dropna=True) > 1
-    report = {
-        "patients_with_several_rows": int((groups.size() > 1).sum()),
-        "patients_with_conflicts": int(different.any(axis=1).sum()),
-        "conflicts": {str(name): int(n) for name, n in different.sum().items() if n},
-        "examples": [str(name) for name in different.index[different.any(axis=1)][:10]],
-    }
-    return groups.first().reset_index()[df.columns], report
+def _say_columns(parsed: Parsed, form: str, source: ClinicalSource, facts: Facts, overridden: dict[str, str]) -> None:
+    """Note which column was taken for what, and by which rule."""
+    for role, column in parsed.facts["columns"].items():
+        if role in ("patient_id", "site") or not column:
+            continue
+        named = getattr(source, role, None) == column
+        rule = f"clinical.{role}" if named else f"format {form}" if form != "table" else "by its name"
+        facts.note(f"{role} column", column, rule)
+    if "time" in parsed.frame and source.endpoint != "none":
+        how = "clinical.time_unit" if source.time_unit != "auto" else "name of the column or format"
+        facts.note("time unit", f"{parsed.facts.get('time_unit')}", how)
+        means = "the event happened" if parsed.one_means == "event" else "censored"
+        how = "clinical.event_is" if source.event_is != "auto" else "name of the column, words or format"
+        facts.note("1 in the event column", means, how)
+        facts.note("endpoint", endpoint_of_name(str(parsed.facts["columns"].get("event"))) or source.endpoint,
+                   "clinical.endpoint, or the columns' names")  # fmt: skip
 
 
-def _clean_times(df: pd.DataFrame, source: ClinicalSource) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, int]]:
+def _beside(file: str) -> list[str]:
+    """Tables of follow-up in the same folder."""
+    path = Path(file)
+    try:
+        return sorted(p.name for p in path.parent.iterdir() if p != path and re.search(r"follow.?up", p.name.lower()))
+    except OSError:
+        return []
+
+
+def _clean_times(
+    df: pd.DataFrame, source: ClinicalSource, lost: dict[str, int] | None
+) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, int]]:
     """Apply the rules for zero, negative and missing times; return the flow's rows and the counts."""
     df = df.copy()
     has_time, has_event = df["time_days"].notna(), df["event"].notna()
@@ -207,7 +350,10 @@ def _clean_times(df: pd.DataFrame, source: ClinicalSource) -> tuple[pd.DataFrame
     kept = len(df)
     flow.append(_step("in the clinical table", kept, 0, ""))
     gone = ~(has_time & has_event)
-    steps = [("time and event known", gone, "no time or no event; they stay for subtyping")]
+    why = "no time or no event; they stay for subtyping"
+    if lost and (lost["living_lost"] or lost["dead_lost"]):
+        why = f"{lost_text(lost, source.endpoint)}; they stay for subtyping"
+    steps = [("time and event known", gone, why)]
     rules = [
         ("negative times", negative & ~gone, source.negative_times),
         ("times of zero", zero & ~gone, source.zero_times),

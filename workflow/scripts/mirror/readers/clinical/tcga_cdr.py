@@ -7,12 +7,15 @@ from typing import Any
 import pandas as pd
 
 from ...config.sources import ClinicalSource
+from ...core.facts import Facts
 from ..tables import missing_column
 from .base import Parsed, blank
-from .table import demand
+from .columns import demand
+
+PATIENT = ("bcr_patient_barcode", "_PATIENT")
 
 
-def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
+def parse(table: pd.DataFrame, source: ClinicalSource, patient: str, facts: Facts, units: dict[str, str]) -> Parsed:
     """Read one endpoint; the label is ``type`` (the TCGA project) unless the config names a column.
 
     UCSC Xena's copies (one row a sample, ``_PATIENT``, ``cancer type abbreviation``) are understood too.
@@ -23,10 +26,8 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
         When the endpoint's columns or the stated label are missing.
     """
     file = str(source.path)
-    patient = demand(table, source.patient, ("bcr_patient_barcode", "_PATIENT"), "patient", file)
-    if patient is None:
-        raise missing_column("bcr_patient_barcode", table.columns, file)
-    for column in (source.endpoint, f"{source.endpoint}.time"):
+    endpoint = "OS" if source.endpoint == "none" else source.endpoint
+    for column in (endpoint, f"{endpoint}.time"):
         if column not in table.columns:
             raise missing_column(column, table.columns, file, "clinical.endpoint")
     label = demand(table, source.label, ("type", "cancer type abbreviation"), "label", file)
@@ -37,8 +38,8 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
     columns = {
         "patient_id": patient,
         "label": label,
-        "time": f"{source.endpoint}.time",
-        "event": source.endpoint,
+        "time": f"{endpoint}.time",
+        "event": endpoint,
         "age": "age_at_initial_pathologic_diagnosis",
         "sex": "gender",
         "vital": "vital_status",
@@ -47,7 +48,11 @@ def parse(table: pd.DataFrame, source: ClinicalSource) -> Parsed:
     frame = pd.DataFrame({role: table[column] for role, column in columns.items()})
     if stage is not None:
         frame["stage"] = stage
-    facts: dict[str, Any] = {"columns": columns, "time_unit": "days", "endpoint": source.endpoint}
+    said: dict[str, Any] = {"columns": columns, "time_unit": "days", "endpoint": source.endpoint}
     if "Redaction" in table:
-        facts["redacted_patients"] = int(blank(table["Redaction"]).notna().sum())
-    return Parsed(frame, 1.0, "event", facts, vital="vital" if "vital" in frame else None)
+        said["redacted_patients"] = int(blank(table["Redaction"]).notna().sum())
+    for role, column in (("death_days", "death_days_to"), ("last_days", "last_contact_days_to")):
+        if column in table:
+            number = pd.to_numeric(blank(table[column]), errors="coerce").astype(float)
+            frame[role] = number
+    return Parsed(frame, 1.0, "event", said)
