@@ -2,9 +2,12 @@
 rule read_clinical:
     input:
         clinical=clinical_file,
+        also=clinical_also,
+        samples=wanted_patients,
     output:
         clinical=f"{RESULTS}/cohort/{{cohort}}/clinical.tsv",
         report=f"{RESULTS}/cohort/{{cohort}}/clinical.json",
+        facts=f"{RESULTS}/facts/{{cohort}}_clinical.json",
     log:
         f"{RESULTS}/logs/read_clinical/{{cohort}}.log",
     benchmark:

@@ -138,6 +138,21 @@ def clinical_file(wildcards):
     return cohort["clinical"]["path"]
 
 
+def clinical_also(wildcards):
+    """Further clinical tables that are joined to the first."""
+    clinical = PLAN.cohort(wildcards.cohort)["clinical"]
+    return clinical["also"] if clinical else []
+
+
+def fact_files():
+    """What every reader found in its input, for the report."""
+    return [
+        f"{RESULTS}/facts/{c}_clinical.json"
+        for c in PLAN.cohorts
+        if PLAN.has_clinical(c) and not PLAN.cohort(c)["joint"]
+    ]
+
+
 def clinical_source(wildcards):
     cohort = PLAN.cohort(wildcards.cohort)
     if cohort["simulate"]:

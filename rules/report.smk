@@ -371,6 +371,7 @@ rule make_report:
             f"{RESULTS}/cohort/{target}/{name}/splits.json"
             for target, name in TRANSFER_PLACES
         ],
+        facts=fact_files(),
         template=str(BASE / "workflow" / "report" / "report.html.j2"),
     output:
         report=f"{RESULTS}/report.html",

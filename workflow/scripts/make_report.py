@@ -12,12 +12,13 @@ import pandas as pd
 import yaml
 
 import mirror
+from mirror.core.facts import Facts
 from mirror.report.headline import answers
 from mirror.report.methods_text import methods_text, warnings_of
-from mirror.report.page import Section, audit_table, plain_caption, render_report
+from mirror.report.page import Section, audit_table, fact_frames, plain_caption, render_report
 
 ORDER = [
-    "Result", "Methods", "Leak audit", "Cohort", "Slides", "Expression", "Subtyping", "Survival", "Few-shot",
+    "Result", "Methods", "Leak audit", "Inputs", "Cohort", "Slides", "Expression", "Subtyping", "Survival", "Few-shot",
     "Retrieval", "Transfer", "Ablation", "Truth recovery", "Prototypes", "Attention", "Embeddings", "Pre-training",
     "Reproducing this",
 ]  # fmt: skip
@@ -71,6 +72,7 @@ def main(
     tables: Path,
     leaks: list[Path],
     splits: list[Path],
+    facts: list[Path],
     captions: Path,
     template: Path,
     config: dict[str, Any],
@@ -117,6 +119,10 @@ def main(
     for path in splits:
         for message in json.loads(path.read_text()).get("messages", []):
             sections["Leak audit"].paragraphs.append(f"{path.parents[1].name}, {path.parent.name}: {message}")
+    for path in facts:
+        read_as, contradictions = fact_frames(Facts.read(path))
+        sections["Inputs"].paragraphs += [f"{path.stem}: {line}" for line in contradictions]
+        sections["Inputs"].frame(read_as, f"What was read as what: {path.stem.replace('_', ', ')}", "")
     again = sections["Reproducing this"]
     again.paragraphs.append(
         "results/metrics.tsv holds every figure in long form; results/predictions/ the prediction of every test "
@@ -144,6 +150,7 @@ if "snakemake" in globals():
             tables=Path(smk.input.tables),
             leaks=[Path(p) for p in smk.input.leaks],
             splits=[Path(p) for p in smk.input.splits],
+            facts=[Path(p) for p in smk.input.facts],
             captions=Path(smk.params.captions),
             template=Path(smk.input.template),
             config=smk.params.config,

@@ -5,12 +5,20 @@ from typing import Any
 
 from mirror.config.sources import ClinicalSource
 from mirror.core.atomic import write_json, write_tsv
+from mirror.core.facts import Facts
 from mirror.core.spreadsheet import escape_formula
+from mirror.plan.slide_table import read_slide_table
 from mirror.readers.clinical.read import read_clinical
 
 
-def main(source: dict[str, Any], out: Path, report: Path | None = None) -> None:
-    """Read ``source`` and write the table and its report.
+def main(
+    source: dict[str, Any],
+    out: Path,
+    report: Path | None = None,
+    facts: Path | None = None,
+    samples: Path | None = None,
+) -> None:
+    """Read ``source`` and write the table, its report and its facts.
 
     Parameters
     ----------
@@ -20,23 +28,34 @@ def main(source: dict[str, Any], out: Path, report: Path | None = None) -> None:
         The canonical clinical table, tsv.
     report : pathlib.Path, optional
         JSON of what was found, left out and suspected.
+    facts : pathlib.Path, optional
+        JSON of what was read as what.
+    samples : pathlib.Path, optional
+        The slide table: the column whose values meet its patients holds the patients.
     """
-    table, said = read_clinical(ClinicalSource(**source))
+    found = Facts(source["path"])
+    patients = [row.patient_id for row in read_slide_table(samples)] if samples is not None else None
+    table, said = read_clinical(ClinicalSource(**source), patients, found)
     for column in table.select_dtypes(object).columns.drop("patient_id"):  # identifiers must still join
         table[column] = table[column].map(lambda cell: escape_formula(cell) if isinstance(cell, str) else cell)
     write_tsv(out, table)
     if report is not None:
         write_json(report, said)
+    if facts is not None:
+        found.write(facts)
 
 
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
+    smk = snakemake  # noqa: F821
     run_step(
         lambda: main(
-            source=snakemake.params.source,  # noqa: F821
-            out=Path(snakemake.output[0]),  # noqa: F821
-            report=Path(snakemake.output[1]) if len(snakemake.output) > 1 else None,  # noqa: F821
+            source=smk.params.source,
+            out=Path(smk.output.clinical),
+            report=Path(smk.output.report),
+            facts=Path(smk.output.facts),
+            samples=Path(str(smk.input.samples)) if smk.input.samples else None,
         ),
-        snakemake.log[0],  # noqa: F821
+        smk.log[0],
     )

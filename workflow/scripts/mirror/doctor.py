@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from .core.errors import InputError
+from .core.facts import Facts
 from .core.findings import Finding, State
 from .core.progress import progress
 
@@ -64,7 +65,7 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
     from .cohort.labels import apply_labels
     from .config.sources import ClinicalSource, ExpressionSource
     from .core.barcodes import patient_id
-    from .readers.clinical import read_clinical
+    from .readers.clinical.read import read_clinical
     from .readers.expression.read import read_expression
 
     groups: dict[str, set[str]] = {}
@@ -82,14 +83,15 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
         for text in report.get("warnings", []):
             yield Finding(f"{cohort}: expression", "warning", text)
     if settings["clinical"]:
-        table, report = read_clinical(ClinicalSource(**settings["clinical"]))
+        facts = Facts(settings["clinical"]["path"])
+        wanted = slide_patients if settings["require"] == "both" else None
+        table, report = read_clinical(ClinicalSource(**settings["clinical"]), wanted, facts)
         groups["clinical"] = set(table["patient_id"])
         table, _ = apply_labels(table, settings["label_map"], settings["exclude_labels"], settings["min_label_count"])
         labels = ", ".join(f"{k} {v}" for k, v in table["label"].value_counts().items()) or "none"
         events = int(pd.to_numeric(table["event"]).fillna(0).sum())
         yield Finding(f"{cohort}: clinical", "ok", f"{len(table)} patients; labels {labels}; {events} events")
-        for text in report.get("warnings", []):
-            yield Finding(f"{cohort}: clinical", "warning", text)
+        yield from findings_of(facts, f"{cohort}: clinical")
     if len(groups) > 1:
         common = set.intersection(*groups.values())
         sizes = ", ".join(f"{k} {len(v)}" for k, v in groups.items())
@@ -100,6 +102,13 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
         if state != "ok":
             detail += "; for example " + "; ".join(f"{k}: {', '.join(sorted(v)[:2])}" for k, v in groups.items())
         yield Finding(f"{cohort}: identifiers", state, detail)
+
+
+def findings_of(facts: Facts, what: str) -> Iterator[Finding]:
+    """The facts of one input as rows: what was read as what, then what contradicts it."""
+    for fact in facts:
+        state: State = {"info": "ok", "warning": "warning", "error": "problem"}[fact.level]  # type: ignore[assignment]
+        yield Finding(what, state, fact.text())
 
 
 def check_encoder(row: dict[str, Any], local: str | None) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..core.atomic import write_text
 from ..core.errors import InputError
+from ..core.facts import Facts, one_line
 
 MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
@@ -129,3 +130,13 @@ def audit_table(audits: dict[str, dict[str, Any]]) -> str:
             )
     head = "<tr><th>Part</th><th>Check</th><th>Verdict</th><th>Details</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def fact_frames(facts: Facts) -> tuple[pd.DataFrame, list[str]]:
+    """The facts of one input: a table of what was read as what, and a line for each contradiction."""
+    rows = [
+        {"what": f.subject, "read as": one_line("" if f.value is None else f.value), "because of": one_line(f.source)}
+        for f in facts
+        if f.level == "info"
+    ]
+    return pd.DataFrame(rows, columns=["what", "read as", "because of"]), [f.text() for f in facts.warnings]

@@ -65,8 +65,11 @@ _ENDPOINTS = (
     ("DFI", r"d[f]?fi|dfs|rfs|disease.?free|relapse|recurren"),
     ("OS", r"os|overall"),
 )
-_TIME_LIKE = re.compile(r"surviv|follow.?up|last.?(contact|seen|visit)|days?.to.(death|last)|lived|time|"
-                        r"(^|[^a-z])(os|dss|pf[is]|df[is]|rfs|months?|futime)([^a-z]|$)", re.IGNORECASE)  # fmt: skip
+_TIME_LIKE = re.compile(
+    r"^(days|months|years|t)$|surviv|follow.?up|last.?(contact|seen|visit)|lived|time|days?.to.(death|last)|"
+    r"(^|[^a-z])(os|dss|pf[is]|df[is]|rfs|months?|futime)([^a-z]|$)",
+    re.IGNORECASE,
+)
 _EVENT_LIKE = re.compile(r"deceas|dead|death|died|vital|alive|censor|surviv|event|"
                          r"(^|[^a-z])(os|dss|pf[is]|df[is]|rfs|status|fustat)([^a-z]|$)", re.IGNORECASE)  # fmt: skip
 

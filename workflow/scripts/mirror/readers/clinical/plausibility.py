@@ -10,7 +10,7 @@ import pandas as pd
 _LONG_DAYS = 50 * 365.25
 _SHORT_DAYS = 200.0
 _SMALL = 80
-"""Below so many patients a quarter is so small that chance alone makes it look reversed: there the alarm needs a test."""
+"""Below so many patients chance alone makes a quarter look reversed: there the alarm needs a test."""
 _CHANCE = 0.01
 
 
@@ -69,7 +69,7 @@ def check_followup(time_days: pd.Series, event: pd.Series) -> tuple[dict[str, An
 
 
 def _chance(late: np.ndarray, early: np.ndarray | None = None) -> float:
-    """Probability of so many late events by chance: against the early quarter (Fisher's exact test), or against half."""
+    """Probability of so many late events by chance: against the early quarter (Fisher's exact test), or half."""
     from scipy.stats import binomtest, fisher_exact
 
     happened = int(late.sum())

@@ -122,6 +122,11 @@ def read_clinical(
     lost = lost_follow_up(out["event"], out["time_days"])
     beside = [] if source.also else _beside(file)
     one_sided = check_lost(lost, source.endpoint, facts, beside)
+    silent = out["time_days"].notna() & out["event"].isna()
+    if int(silent.sum()) >= max(3, 0.1 * len(out)):
+        facts.warn("event missing", f"{int(silent.sum())} of {int(out['time_days'].notna().sum())} patients with a "
+                   "time have no event status and leave survival analysis", f"column {said.get('event')}",
+                   "write 0 (or Alive) where the patient is alive: an empty cell is not read as censored")  # fmt: skip
     _say_columns(parsed, form, source, facts, overridden)
     report: dict[str, Any] = {
         "format": form,

@@ -42,7 +42,7 @@ def canonical_ids(
     Series of str
     """
     ids = pd.Series([patient_id(str(value)) for value in raw], index=raw.index, dtype=object)
-    known = {patient_id(p) for p in patients} if patients is not None else set()
+    known: set[str] = {patient_id(p) for p in patients} if patients is not None else set()
     present = set(ids)
     second: dict[str, str] = {}
     for name in sorted(present - known):
@@ -82,8 +82,8 @@ def _groups(ids: pd.Series, constant: pd.DataFrame | None, facts: Facts) -> dict
     sizes = bases[~ids.duplicated()].value_counts()
     if (bases == ids).any() or len(sizes) < 3 or sizes.median() < 2 or sizes.max() > 6 or sizes.min() < 2:
         return {}
-    for column in constant.columns if constant is not None else ():
-        text = constant[column].astype("string").str.strip()
+    for _, column in constant.items() if constant is not None else ():
+        text = column.astype("string").str.strip()
         by_chance = float((text.value_counts(normalize=True) ** 2).sum() ** len(sizes))
         if text.nunique() > 1 and by_chance < 0.01 and (text.groupby(bases).nunique() <= 1).all():
             return dict(zip(ids, bases, strict=True))
@@ -134,8 +134,10 @@ def one_row_a_patient(df: pd.DataFrame, endpoint: str, facts: Facts) -> tuple[pd
         order = order.assign(first=known & (order["event"] == 1)).sort_values(["known", "first", "t"], kind="stable")
     latest = order.drop_duplicates("patient_id", keep="last").set_index("patient_id").reindex(joined.index)
     any_event = groups["event"].max()
-    joined["time_days"] = latest["time_days"].where(latest["known"].astype(bool))
-    joined["event"] = latest["event"].where(latest["known"].astype(bool), any_event)
+    complete = latest["known"].astype(bool)
+    # A time without any event status stays, so that its loss is counted; never a time with another row's event.
+    joined["time_days"] = latest["time_days"].where(complete, groups["time_days"].max().where(any_event.isna()))
+    joined["event"] = latest["event"].where(complete, any_event)
 
     dated_event = df["time_days"].where(df["event"] == 1).groupby(df["patient_id"]).max().reindex(joined.index)
     dated_free = df["time_days"].where(df["event"] == 0).groupby(df["patient_id"]).max().reindex(joined.index)
