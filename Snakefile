@@ -43,11 +43,11 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report.html",
+        P.report,
         FIGURES_AND_TABLES,
 
 
 # The paper's tables alone: snakemake --configfile config/paper.yaml paper
 rule paper:
     input:
-        f"{RESULTS}/tables/index.json",
+        P.tables_index,

@@ -5,13 +5,13 @@ rule read_clinical:
         also=clinical_also,
         samples=wanted_patients,
     output:
-        clinical=f"{RESULTS}/cohort/{{cohort}}/clinical.tsv",
-        report=f"{RESULTS}/cohort/{{cohort}}/clinical.json",
-        facts=f"{RESULTS}/facts/{{cohort}}_clinical.json",
+        clinical=P.clinical,
+        report=P.clinical_report,
+        facts=P.facts.at(input="clinical"),
     log:
-        f"{RESULTS}/logs/read_clinical/{{cohort}}.log",
+        P.log("read_clinical", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/read_clinical/{{cohort}}.tsv"
+        P.benchmark("read_clinical", "cohort")
     wildcard_constraints:
         cohort=FROM_FILES,
     conda:
@@ -37,26 +37,20 @@ rule build_cohort:
             for e in PLAN.encoders_of(w.cohort)
             for t in PLAN.feature_tables(w.cohort, e)
         ],
-        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
-        clinical=lambda w: (
-            f"{RESULTS}/cohort/{w.cohort}/clinical.tsv"
-            if PLAN.has_clinical(w.cohort)
-            else []
-        ),
+        rna=lambda w: P.rna.of(w) if PLAN.has_rna(w.cohort) else [],
+        clinical=lambda w: (P.clinical.of(w) if PLAN.has_clinical(w.cohort) else []),
         clinical_report=lambda w: (
-            f"{RESULTS}/cohort/{w.cohort}/clinical.json"
-            if PLAN.has_clinical(w.cohort)
-            else []
+            P.clinical_report.of(w) if PLAN.has_clinical(w.cohort) else []
         ),
     output:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
-        failures=f"{RESULTS}/cohort/{{cohort}}/failures.tsv",
+        patients=P.patients,
+        slides=P.slides,
+        flow=P.flow,
+        failures=P.failures,
     log:
-        f"{RESULTS}/logs/build_cohort/{{cohort}}.log",
+        P.log("build_cohort", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/build_cohort/{{cohort}}.tsv"
+        P.benchmark("build_cohort", "cohort")
     wildcard_constraints:
         cohort=FROM_FILES,
     conda:
@@ -81,23 +75,17 @@ rule build_cohort:
 
 rule pool_cohorts:
     input:
-        patients=lambda w: [
-            f"{RESULTS}/cohort/{m}/patients.tsv" for m in PLAN.members(w.cohort)
-        ],
-        slides=lambda w: [
-            f"{RESULTS}/cohort/{m}/slides.tsv" for m in PLAN.members(w.cohort)
-        ],
-        flow=lambda w: [
-            f"{RESULTS}/cohort/{m}/flow.tsv" for m in PLAN.members(w.cohort)
-        ],
+        patients=lambda w: [P.patients.at(cohort=m) for m in PLAN.members(w.cohort)],
+        slides=lambda w: [P.slides.at(cohort=m) for m in PLAN.members(w.cohort)],
+        flow=lambda w: [P.flow.at(cohort=m) for m in PLAN.members(w.cohort)],
     output:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
+        patients=P.patients,
+        slides=P.slides,
+        flow=P.flow,
     log:
-        f"{RESULTS}/logs/pool_cohorts/{{cohort}}.log",
+        P.log("pool_cohorts", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/pool_cohorts/{{cohort}}.tsv"
+        P.benchmark("pool_cohorts", "cohort")
     wildcard_constraints:
         cohort=POOLED,
     conda:
@@ -117,14 +105,14 @@ rule pool_cohorts:
 
 rule make_splits:
     input:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        patients=P.patients,
     output:
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        report=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.json",
+        splits=P.splits,
+        report=P.splits_report,
     log:
-        f"{RESULTS}/logs/make_splits/{{cohort}}_{{scheme}}.log",
+        P.log("make_splits", "cohort", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/make_splits/{{cohort}}_{{scheme}}.tsv"
+        P.benchmark("make_splits", "cohort", "scheme")
     conda:
         "../envs/rna.yaml"
     threads: 1
@@ -143,32 +131,26 @@ rule make_splits:
 
 rule audit_leaks:
     input:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        patients=P.patients,
+        slides=P.slides,
+        splits=P.splits,
+        rna=lambda w: P.rna.of(w) if PLAN.has_rna(w.cohort) else [],
         genes=lambda w: (
-            [
-                f"{RESULTS}/rna/{w.cohort}/{w.scheme}/genes_{f}.tsv"
-                for f in PLAN.folds(w.scheme)
-            ]
+            [P.gene_reasons.of(w, fold=f) for f in PLAN.folds(w.scheme)]
             if PLAN.has_rna(w.cohort)
             else []
         ),
         transforms=lambda w: (
-            [
-                f"{RESULTS}/rna/{w.cohort}/{w.scheme}/transform_{f}.npz"
-                for f in PLAN.folds(w.scheme)
-            ]
+            [P.transform.of(w, fold=f) for f in PLAN.folds(w.scheme)]
             if PLAN.has_rna(w.cohort)
             else []
         ),
     output:
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
+        leaks=P.leaks,
     log:
-        f"{RESULTS}/logs/audit_leaks/{{cohort}}_{{scheme}}.log",
+        P.log("audit_leaks", "cohort", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/audit_leaks/{{cohort}}_{{scheme}}.tsv"
+        P.benchmark("audit_leaks", "cohort", "scheme")
     conda:
         "../envs/rna.yaml"
     threads: 1

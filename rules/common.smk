@@ -33,6 +33,7 @@ except InputError as error:
 
 CONFIG = PLAN.config
 RESULTS = CONFIG["results"]
+P = PLAN.paths  # every file of a run
 SEED = CONFIG["seed"]
 
 # What a probe or baseline depends on: a change of the rest reruns no prediction.
@@ -101,7 +102,7 @@ def w_names(w):
 def slide_source(wildcards):
     """What must exist before a cohort's slides can be read."""
     if PLAN.cohort(wildcards.cohort)["simulate"]:
-        return f"{RESULTS}/simulated/{wildcards.cohort}/samples.tsv"
+        return P.simulated_samples.of(wildcards)
     return []
 
 
@@ -147,7 +148,7 @@ def clinical_also(wildcards):
 def fact_files():
     """What every reader found in its input, for the report."""
     return [
-        f"{RESULTS}/facts/{c}_clinical.json"
+        P.facts.at(cohort=c, input="clinical")
         for c in PLAN.cohorts
         if PLAN.has_clinical(c) and not PLAN.cohort(c)["joint"]
     ]
@@ -176,7 +177,7 @@ def predictions_at(task):
     def files(w):
         here = (w.encoder, "none")
         return [
-            f"{RESULTS}/predictions/{w.cohort}/{e}/{w.scheme}/{task}/{m}.parquet"
+            P.predictions.of(w, encoder=e, task=task, method=m)
             for m, e in PLAN.methods(w.cohort, task)
             if e in here
         ]
@@ -191,7 +192,7 @@ TRANSFER_PLACES = list(dict.fromkeys((t.target, t.name) for t in PLAN.transfers)
 def transfer_expression(w):
     """The target's expression with the source's genes, where it has any."""
     return (
-        f"{RESULTS}/rna/{w.target}/{w.scheme}_from_{w.source}/matched.h5ad"
+        P.matched_rna.at(cohort=w.target, scheme=f"{w.scheme}_from_{w.source}")
         if PLAN.has_rna(w.target)
         else []
     )
@@ -200,7 +201,9 @@ def transfer_expression(w):
 def transfer_predictions(target, name):
     """Predictions of one transfer: every encoder and variant."""
     return [
-        f"{RESULTS}/predictions/{target}/{t.encoder}/{name}/survival/{v}.parquet"
+        P.predictions.at(
+            cohort=target, encoder=t.encoder, scheme=name, task="survival", method=v
+        )
         for t in PLAN.transfers
         if (t.target, t.name) == (target, name)
         for v in PLAN.variants

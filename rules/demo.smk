@@ -1,15 +1,15 @@
 # The simulated cohort: slides, counts, a clinical table, and the truth beside them.
 rule simulate_cohort:
     output:
-        samples=f"{RESULTS}/simulated/{{cohort}}/samples.tsv",
-        counts=f"{RESULTS}/simulated/{{cohort}}/counts.tsv",
-        clinical=f"{RESULTS}/simulated/{{cohort}}/clinical.tsv",
-        modules=f"{RESULTS}/simulated/{{cohort}}/modules.gmt",
-        truth=f"{RESULTS}/simulated/{{cohort}}/truth/factors.tsv",
+        samples=P.simulated_samples,
+        counts=P.simulated_counts,
+        clinical=P.simulated_clinical,
+        modules=P.simulated_modules,
+        truth=P.simulated_factors,
     log:
-        f"{RESULTS}/logs/simulate_cohort/{{cohort}}.log",
+        P.log("simulate_cohort", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/simulate_cohort/{{cohort}}.tsv"
+        P.benchmark("simulate_cohort", "cohort")
     conda:
         "../envs/simulate.yaml"
     threads: 2
@@ -28,7 +28,7 @@ rule simulate_cohort:
 # `snakemake --cores 1 doctor`: no output is declared, so that it looks anew each time.
 rule doctor:
     log:
-        f"{RESULTS}/logs/doctor.log",
+        P.log("doctor"),
     conda:
         "../envs/doctor.yaml"
     threads: 1
@@ -50,7 +50,7 @@ rule doctor:
         ],
         weights=CONFIG["embed"]["weights"],
         results=RESULTS,
-        table=f"{RESULTS}/doctor.tsv",
+        table=P.doctor,
     message:
         "Looking at the config, slides, tables, encoders and this machine"
     script:

@@ -3,19 +3,18 @@
 
 rule evaluate_embeddings:
     input:
-        embeddings=lambda w: [
-            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
-            for f in PLAN.folds(w.scheme)
-        ],
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
+        embeddings=lambda w: [P.embeddings.of(w, fold=f) for f in PLAN.folds(w.scheme)],
+        patients=P.patients,
+        splits=P.splits,
+        leaks=P.leaks_of_models,
     output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{variant}}.parquet",
+        predictions=P.predictions.at(method="{variant}"),
     log:
-        f"{RESULTS}/logs/evaluate_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.log",
+        P.log("evaluate_embeddings", "cohort", "encoder", "scheme", "task", "variant"),
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
+        P.benchmark(
+            "evaluate_embeddings", "cohort", "encoder", "scheme", "task", "variant"
+        )
     conda:
         f"../envs/{PROBING}.yaml"
     threads: 1
@@ -35,16 +34,13 @@ rule evaluate_embeddings:
 
 rule evaluate_baseline:
     input:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
-        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        patients=P.patients,
+        slides=P.slides,
+        splits=P.splits,
+        leaks=P.leaks,
+        rna=lambda w: P.rna.of(w) if PLAN.has_rna(w.cohort) else [],
         transforms=lambda w: (
-            [
-                f"{RESULTS}/rna/{w.cohort}/{w.scheme}/transform_{f}.npz"
-                for f in PLAN.folds(w.scheme)
-            ]
+            [P.transform.of(w, fold=f) for f in PLAN.folds(w.scheme)]
             if PLAN.has_rna(w.cohort)
             else []
         ),
@@ -52,11 +48,13 @@ rule evaluate_baseline:
             [] if w.encoder == "none" else PLAN.feature_tables(w.cohort, w.encoder)
         ),
     output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{baseline}}.parquet",
+        predictions=P.predictions.at(method="{baseline}"),
     log:
-        f"{RESULTS}/logs/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.log",
+        P.log("evaluate_baseline", "cohort", "encoder", "scheme", "task", "baseline"),
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_baseline/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{baseline}}.tsv"
+        P.benchmark(
+            "evaluate_baseline", "cohort", "encoder", "scheme", "task", "baseline"
+        )
     conda:
         lambda w: f"../envs/{baseline_environment(w.baseline)}.yaml"
     threads: 1
@@ -68,9 +66,7 @@ rule evaluate_baseline:
     params:
         settings=PROBE_SETTINGS,
         names=lambda w: {**w_names(w), "method": w.baseline},
-        features=lambda w: (
-            None if w.encoder == "none" else f"{RESULTS}/slides/features/{w.encoder}"
-        ),
+        features=lambda w: (None if w.encoder == "none" else P.features_folder.of(w)),
         min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
         # The script finds its baseline by name, which no look at imports can follow.
@@ -85,26 +81,22 @@ rule evaluate_baseline:
 # The whole model trained on, from its checkpoint, on each fold's training patients.
 rule evaluate_finetune:
     input:
-        checkpoints=lambda w: [
-            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.safetensors"
-            for f in PLAN.folds(w.scheme)
-        ],
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
-        transforms=lambda w: [
-            f"{RESULTS}/rna/{w.cohort}/{w.scheme}/transform_{f}.npz"
-            for f in PLAN.folds(w.scheme)
-        ],
+        checkpoints=lambda w: [P.model.of(w, fold=f) for f in PLAN.folds(w.scheme)],
+        patients=P.patients,
+        slides=P.slides,
+        splits=P.splits,
+        leaks=P.leaks_of_models,
+        rna=P.rna,
+        transforms=lambda w: [P.transform.of(w, fold=f) for f in PLAN.folds(w.scheme)],
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
     output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}/{{variant}}_finetune.parquet",
+        predictions=P.predictions.at(method="{variant}_finetune"),
     log:
-        f"{RESULTS}/logs/evaluate_finetune/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.log",
+        P.log("evaluate_finetune", "cohort", "encoder", "scheme", "task", "variant"),
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_finetune/{{cohort}}_{{encoder}}_{{scheme}}_{{task}}_{{variant}}.tsv"
+        P.benchmark(
+            "evaluate_finetune", "cohort", "encoder", "scheme", "task", "variant"
+        )
     conda:
         "../envs/train.yaml"
     threads: PLAN.train_threads
@@ -115,7 +107,7 @@ rule evaluate_finetune:
     params:
         settings=PROBE_SETTINGS,
         names=lambda w: {**w_names(w), "method": f"{w.variant}_finetune"},
-        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        features=lambda w: P.features_folder.of(w),
         min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
         code=code("evaluate_finetune"),
@@ -137,18 +129,18 @@ ALL_PREDICTIONS = [
 
 rule audit_predictions:
     input:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        patients=P.patients,
+        slides=P.slides,
+        splits=P.splits,
         predictions=lambda w: [
             p for p in PLAN.predictions(w.cohort) if f"/{w.scheme}/" in p
         ],
     output:
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/audit_predictions.json",
+        leaks=P.leaks_of_predictions,
     log:
-        f"{RESULTS}/logs/audit_predictions/{{cohort}}_{{scheme}}.log",
+        P.log("audit_predictions", "cohort", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/audit_predictions/{{cohort}}_{{scheme}}.tsv"
+        P.benchmark("audit_predictions", "cohort", "scheme")
     conda:
         "../envs/rna.yaml"
     threads: 1
@@ -168,18 +160,18 @@ rule compute_metrics:
     input:
         predictions=ALL_PREDICTIONS,
         audits=[
-            f"{RESULTS}/cohort/{c}/{s}/audit_predictions.json"
+            P.leaks_of_predictions.at(cohort=c, scheme=s)
             for c in PLAN.cohorts
             for s in CONFIG["splits"]
             if PLAN.predictions(c)
         ]
         + [
-            f"{RESULTS}/cohort/{target}/{name}/audit_predictions.json"
+            P.leaks_of_predictions.at(cohort=target, scheme=name)
             for target, name in TRANSFER_PLACES
         ],
         truth=TRUTH,
         embeddings=[
-            f"{RESULTS}/embeddings/{c}/{e}/{s}/{v}/{f}.h5ad"
+            P.embeddings.at(cohort=c, encoder=e, scheme=s, variant=v, fold=f)
             for c in PLAN.cohorts
             if PLAN.trains(c)
             for e in PLAN.encoders_of(c)
@@ -187,20 +179,20 @@ rule compute_metrics:
             for v in PLAN.variants
             for f in PLAN.folds(s)
         ],
-        patients=[f"{RESULTS}/cohort/{c}/patients.tsv" for c in PLAN.cohorts],
+        patients=[P.patients.at(cohort=c) for c in PLAN.cohorts],
         splits=[
-            f"{RESULTS}/cohort/{c}/{s}/splits.tsv"
+            P.splits.at(cohort=c, scheme=s)
             for c in PLAN.cohorts
             for s in CONFIG["splits"]
         ],
     output:
-        metrics=f"{RESULTS}/metrics.tsv",
-        comparisons=f"{RESULTS}/comparisons.tsv",
-        notes=f"{RESULTS}/metrics_left_out.tsv",
+        metrics=P.metrics,
+        comparisons=P.comparisons,
+        notes=P.metrics_left_out,
     log:
-        f"{RESULTS}/logs/compute_metrics.log",
+        P.log("compute_metrics"),
     benchmark:
-        f"{RESULTS}/benchmarks/compute_metrics.tsv"
+        P.benchmark("compute_metrics")
     conda:
         "../envs/evaluate.yaml"
     threads: 2

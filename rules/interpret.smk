@@ -1,18 +1,12 @@
 # What the model looked at; and the way back from a figure to what is behind it.
 rule interpret_model:
     input:
-        embeddings=lambda w: [
-            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
-            for f in first_folds(w.scheme)
-        ],
-        checkpoints=lambda w: [
-            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.safetensors"
-            for f in first_folds(w.scheme)
-        ],
+        embeddings=lambda w: [P.embeddings.of(w, fold=f) for f in first_folds(w.scheme)],
+        checkpoints=lambda w: [P.model.of(w, fold=f) for f in first_folds(w.scheme)],
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
-        rna=lambda w: f"{RESULTS}/rna/{w.cohort}.h5ad" if PLAN.has_rna(w.cohort) else [],
+        patients=P.patients,
+        leaks=P.leaks_of_models,
+        rna=lambda w: P.rna.of(w) if PLAN.has_rna(w.cohort) else [],
         gene_sets=gene_sets,
         predictions=own_predictions("survival"),
     output:
@@ -29,9 +23,9 @@ rule interpret_model:
             )
         },
     log:
-        f"{RESULTS}/logs/interpret_model/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+        P.log("interpret_model", "cohort", "encoder", "scheme", "variant"),
     benchmark:
-        f"{RESULTS}/benchmarks/interpret_model/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+        P.benchmark("interpret_model", "cohort", "encoder", "scheme", "variant")
     conda:
         "../envs/train.yaml"
     threads: PLAN.train_threads
@@ -41,7 +35,7 @@ rule interpret_model:
         gpu=gpus(1),
     params:
         folds=lambda w: first_folds(w.scheme),
-        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        features=lambda w: P.features_folder.of(w),
         settings=CONFIG["interpretation"],
         min_focus=CONFIG["embed"]["min_focus"],
         device=lambda w: PLAN.variants[w.variant]["train"]["device"],
@@ -59,7 +53,7 @@ rule plot_interpretation:
         maps=f"{INTERPRETATION}/maps.npz",
         told=f"{INTERPRETATION}/interpretation.json",
         slides=lambda w: PLAN.tile_tables(w.cohort),
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
+        patients=P.patients,
         subtyping=own_predictions("subtyping"),
         survival=own_predictions("survival"),
     output:
@@ -72,9 +66,9 @@ rule plot_interpretation:
             for i in range(CONFIG["interpretation"]["cards"])
         ],
     log:
-        f"{RESULTS}/logs/plot_interpretation/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+        P.log("plot_interpretation", "cohort", "encoder", "scheme", "variant"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_interpretation/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+        P.benchmark("plot_interpretation", "cohort", "encoder", "scheme", "variant")
     conda:
         "../envs/interpret.yaml"
     threads: 1
@@ -94,7 +88,7 @@ rule plot_interpretation:
 # `snakemake --cores 1 trace --config cell=...`: no output is declared, so that it looks anew each time.
 rule trace:
     log:
-        f"{RESULTS}/logs/trace.log",
+        P.log("trace"),
     conda:
         "../envs/evaluate.yaml"
     threads: 1
@@ -104,7 +98,7 @@ rule trace:
     params:
         results=RESULTS,
         cell=CELL,
-        out=f"{RESULTS}/trace.json",
+        out=P.trace,
     message:
         "Tracing {params.cell}"
     script:

@@ -1,21 +1,21 @@
 # Pre-train one variant on one fold; then embed every patient with it.
 rule pretrain_mirror:
     input:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
-        transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
+        patients=P.patients,
+        slides=P.slides,
+        splits=P.splits,
+        leaks=P.leaks,
+        rna=P.rna,
+        transform=P.transform,
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
         start=lambda w: start_files(PLAN.variants[w.variant]),
     output:
-        checkpoint=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
-        log_tsv=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.log.tsv",
+        checkpoint=P.model,
+        log_tsv=P.training_log,
     log:
-        f"{RESULTS}/logs/pretrain_mirror/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.log",
+        P.log("pretrain_mirror", "cohort", "encoder", "scheme", "variant", "fold"),
     benchmark:
-        f"{RESULTS}/benchmarks/pretrain_mirror/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
+        P.benchmark("pretrain_mirror", "cohort", "encoder", "scheme", "variant", "fold")
     conda:
         "../envs/train.yaml"
     threads: PLAN.train_threads
@@ -28,10 +28,8 @@ rule pretrain_mirror:
         settings=lambda w: PLAN.variants[w.variant],
         seed=SEED,
         min_focus=CONFIG["embed"]["min_focus"],
-        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
-        state=lambda w: (
-            f"{RESULTS}/models/state/{w.cohort}_{w.encoder}_{w.scheme}_{w.variant}_{w.fold}"
-        ),
+        features=lambda w: P.features_folder.of(w),
+        state=lambda w: (P.training_state.of(w)),
         code=code("pretrain_mirror"),
     message:
         "Pre-training {wildcards.variant} on {wildcards.cohort} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"
@@ -41,19 +39,19 @@ rule pretrain_mirror:
 
 rule encode_cohort:
     input:
-        checkpoint=f"{RESULTS}/models/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
-        transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
+        checkpoint=P.model,
+        patients=P.patients,
+        slides=P.slides,
+        splits=P.splits,
+        rna=P.rna,
+        transform=P.transform,
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
     output:
-        embeddings=f"{RESULTS}/embeddings/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.h5ad",
+        embeddings=P.embeddings,
     log:
-        f"{RESULTS}/logs/encode_cohort/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.log",
+        P.log("encode_cohort", "cohort", "encoder", "scheme", "variant", "fold"),
     benchmark:
-        f"{RESULTS}/benchmarks/encode_cohort/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}_{{fold}}.tsv"
+        P.benchmark("encode_cohort", "cohort", "encoder", "scheme", "variant", "fold")
     conda:
         "../envs/train.yaml"
     threads: PLAN.train_threads
@@ -63,7 +61,7 @@ rule encode_cohort:
         gpu=gpus(1),
         gpu_share=CONFIG["gpu_share"],
     params:
-        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        features=lambda w: P.features_folder.of(w),
         min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,
         code=code("encode_cohort"),
@@ -75,20 +73,20 @@ rule encode_cohort:
 
 rule audit_models:
     input:
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        patients=P.patients,
+        slides=P.slides,
+        splits=P.splits,
         checkpoints=lambda w: [
-            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{v}/{f}.safetensors"
+            P.model.of(w, variant=v, fold=f)
             for v in PLAN.variants
             for f in PLAN.folds(w.scheme)
         ],
     output:
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
+        leaks=P.leaks_of_models,
     log:
-        f"{RESULTS}/logs/audit_models/{{cohort}}_{{encoder}}_{{scheme}}.log",
+        P.log("audit_models", "cohort", "encoder", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/audit_models/{{cohort}}_{{encoder}}_{{scheme}}.tsv"
+        P.benchmark("audit_models", "cohort", "encoder", "scheme")
     conda:
         "../envs/rna.yaml"
     threads: 1

@@ -1,21 +1,21 @@
 # Tables, figures, report.
 rule make_tables:
     input:
-        metrics=f"{RESULTS}/metrics.tsv",
-        comparisons=f"{RESULTS}/comparisons.tsv",
+        metrics=P.metrics,
+        comparisons=P.comparisons,
         reported=reported_figures(),
         leaks=expand(
-            f"{RESULTS}/cohort/{{c}}/{{s}}/leaks.json",
+            P.leaks.at(cohort="{c}", scheme="{s}"),
             c=PLAN.cohorts,
             s=CONFIG["splits"],
         )
         + TRANSFER_AUDITS,
     output:
-        index=f"{RESULTS}/tables/index.json",
+        index=P.tables_index,
     log:
-        f"{RESULTS}/logs/make_tables.log",
+        P.log("make_tables"),
     benchmark:
-        f"{RESULTS}/benchmarks/make_tables.tsv"
+        P.benchmark("make_tables")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -38,7 +38,7 @@ rule make_tables:
 
 rule plot_cohort:
     input:
-        flow=f"{RESULTS}/cohort/{{cohort}}/flow.tsv",
+        flow=P.flow,
     output:
         png=report(
             f"{FIG}/{{cohort}}/flow.png",
@@ -48,9 +48,9 @@ rule plot_cohort:
         ),
         svg=f"{FIG}/{{cohort}}/flow.svg",
     log:
-        f"{RESULTS}/logs/plot_cohort/{{cohort}}.log",
+        P.log("plot_cohort", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_cohort/{{cohort}}.tsv"
+        P.benchmark("plot_cohort", "cohort")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -77,9 +77,9 @@ rule plot_slides:
             labels={"cohort": "{cohort}", "figure": "contact sheet"},
         ),
     log:
-        f"{RESULTS}/logs/plot_slides/{{cohort}}.log",
+        P.log("plot_slides", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_slides/{{cohort}}.tsv"
+        P.benchmark("plot_slides", "cohort")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -87,7 +87,7 @@ rule plot_slides:
         mem_mb=4000,
         runtime=20,
     params:
-        thumbnails=f"{RESULTS}/slides/qc",
+        thumbnails=P.slides_qc,
         code=code("plot_slides"),
     message:
         "Drawing the contact sheet of {wildcards.cohort}"
@@ -97,12 +97,9 @@ rule plot_slides:
 
 rule plot_genes:
     input:
-        tables=lambda w: [
-            f"{RESULTS}/rna/{w.cohort}/{w.scheme}/genes_{f}.tsv"
-            for f in PLAN.folds(w.scheme)
-        ],
+        tables=lambda w: [P.gene_reasons.of(w, fold=f) for f in PLAN.folds(w.scheme)],
     output:
-        table=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/stability.tsv",
+        table=P.stability,
         png=report(
             f"{FIG}/{{cohort}}/{{scheme}}/genes.png",
             caption=caption("genes"),
@@ -111,9 +108,9 @@ rule plot_genes:
         ),
         svg=f"{FIG}/{{cohort}}/{{scheme}}/genes.svg",
     log:
-        f"{RESULTS}/logs/plot_genes/{{cohort}}_{{scheme}}.log",
+        P.log("plot_genes", "cohort", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_genes/{{cohort}}_{{scheme}}.tsv"
+        P.benchmark("plot_genes", "cohort", "scheme")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -131,10 +128,7 @@ rule plot_genes:
 
 rule plot_training:
     input:
-        logs=lambda w: [
-            f"{RESULTS}/models/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.log.tsv"
-            for f in PLAN.folds(w.scheme)
-        ],
+        logs=lambda w: [P.training_log.of(w, fold=f) for f in PLAN.folds(w.scheme)],
     output:
         png=report(
             f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/training_{{variant}}.png",
@@ -148,9 +142,9 @@ rule plot_training:
         ),
         svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/training_{{variant}}.svg",
     log:
-        f"{RESULTS}/logs/plot_training/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+        P.log("plot_training", "cohort", "encoder", "scheme", "variant"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_training/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+        P.benchmark("plot_training", "cohort", "encoder", "scheme", "variant")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -168,10 +162,7 @@ rule plot_training:
 
 rule plot_embeddings:
     input:
-        embeddings=lambda w: [
-            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
-            for f in PLAN.folds(w.scheme)
-        ],
+        embeddings=lambda w: [P.embeddings.of(w, fold=f) for f in PLAN.folds(w.scheme)],
     output:
         umap_png=report(
             f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/umap_{{variant}}.png",
@@ -196,9 +187,9 @@ rule plot_embeddings:
         ),
         retrieval_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/retrieval_{{variant}}.svg",
     log:
-        f"{RESULTS}/logs/plot_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.log",
+        P.log("plot_embeddings", "cohort", "encoder", "scheme", "variant"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_embeddings/{{cohort}}_{{encoder}}_{{scheme}}_{{variant}}.tsv"
+        P.benchmark("plot_embeddings", "cohort", "encoder", "scheme", "variant")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -237,9 +228,9 @@ rule plot_subtyping:
             for form in ("png", "svg")
         },
     log:
-        f"{RESULTS}/logs/plot_subtyping/{{cohort}}_{{encoder}}_{{scheme}}.log",
+        P.log("plot_subtyping", "cohort", "encoder", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_subtyping/{{cohort}}_{{encoder}}_{{scheme}}.tsv"
+        P.benchmark("plot_subtyping", "cohort", "encoder", "scheme")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -258,7 +249,7 @@ rule plot_subtyping:
 rule plot_survival:
     input:
         predictions=predictions_at("survival"),
-        metrics=f"{RESULTS}/metrics.tsv",
+        metrics=P.metrics,
     output:
         km_png=report(
             f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_km.png",
@@ -283,9 +274,9 @@ rule plot_survival:
         ),
         auc_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_auc.svg",
     log:
-        f"{RESULTS}/logs/plot_survival/{{cohort}}_{{encoder}}_{{scheme}}.log",
+        P.log("plot_survival", "cohort", "encoder", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_survival/{{cohort}}_{{encoder}}_{{scheme}}.tsv"
+        P.benchmark("plot_survival", "cohort", "encoder", "scheme")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -303,7 +294,7 @@ rule plot_survival:
 
 rule plot_summary:
     input:
-        metrics=f"{RESULTS}/metrics.tsv",
+        metrics=P.metrics,
     output:
         forest_png=report(
             f"{FIG}/{{scheme}}/forest.png",
@@ -320,9 +311,9 @@ rule plot_summary:
         ),
         ablation_svg=f"{FIG}/{{scheme}}/ablation.svg",
     log:
-        f"{RESULTS}/logs/plot_summary/{{scheme}}.log",
+        P.log("plot_summary", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_summary/{{scheme}}.tsv"
+        P.benchmark("plot_summary", "scheme")
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -342,17 +333,17 @@ rule plot_summary:
 rule make_report:
     input:
         figures=[path for _, path, _, _ in FIGURES],
-        tables=f"{RESULTS}/tables/index.json",
-        metrics=f"{RESULTS}/metrics.tsv",
-        comparisons=f"{RESULTS}/comparisons.tsv",
+        tables=P.tables_index,
+        metrics=P.metrics,
+        comparisons=P.comparisons,
         prototypes=[
-            f"{RESULTS}/interpretation/{c}/{e}/{s}/{v}/prototypes.tsv"
+            P.prototypes.at(cohort=c, encoder=e, scheme=s, variant=v)
             for c, e, s in PLACES
             if c in TRAINED
             for v in INTERPRETED
         ],
         leaks=[
-            f"{RESULTS}/cohort/{c}/{s}/{name}.json"
+            P.audit.at(cohort=c, scheme=s, audit=name)
             for c in PLAN.cohorts
             for s in CONFIG["splits"]
             for name in [
@@ -363,22 +354,22 @@ rule make_report:
         ]
         + TRANSFER_AUDITS,
         splits=[
-            f"{RESULTS}/cohort/{c}/{s}/splits.json"
+            P.splits_report.at(cohort=c, scheme=s)
             for c in PLAN.cohorts
             for s in CONFIG["splits"]
         ]
         + [
-            f"{RESULTS}/cohort/{target}/{name}/splits.json"
+            P.splits_report.at(cohort=target, scheme=name)
             for target, name in TRANSFER_PLACES
         ],
         facts=fact_files(),
         template=str(BASE / "workflow" / "report" / "report.html.j2"),
     output:
-        report=f"{RESULTS}/report.html",
+        report=P.report,
     log:
-        f"{RESULTS}/logs/make_report.log",
+        P.log("make_report"),
     benchmark:
-        f"{RESULTS}/benchmarks/make_report.tsv"
+        P.benchmark("make_report")
     conda:
         "../envs/report.yaml"
     threads: 1

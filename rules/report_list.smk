@@ -1,7 +1,7 @@
 # What the report shows, in order; the rules are in report.smk.
 VARIANTS = list(PLAN.variants)
 TITLES = {c: PLAN.cohort(c)["title"] or c for c in PLAN.cohorts}
-FIG = f"{RESULTS}/figures"
+FIG = P.figures_folder
 TRAINED = [c for c in PLAN.cohorts if PLAN.trains(c)]
 # (cohort, encoder, scheme) of everything that is probed.
 PLACES = [
@@ -12,9 +12,7 @@ PLACES = [
 ]
 
 INTERPRETED = [v for v in CONFIG["interpretation"]["variants"] if v in PLAN.variants]
-INTERPRETATION = (
-    f"{RESULTS}/interpretation/{{cohort}}/{{encoder}}/{{scheme}}/{{variant}}"
-)
+INTERPRETATION = P.interpretation
 
 
 def first_folds(scheme):
@@ -37,7 +35,7 @@ def own_predictions(task):
     def file(w):
         if task not in PLAN.tasks(w.cohort):
             return []
-        return f"{RESULTS}/predictions/{w.cohort}/{w.encoder}/{w.scheme}/{task}/{w.variant}.parquet"
+        return P.predictions.of(w, task=task, method=w.variant)
 
     return file
 
@@ -169,6 +167,4 @@ def figure_list():
 
 
 FIGURES = figure_list()
-FIGURES_AND_TABLES = [path for _, path, _, _ in FIGURES] + [
-    f"{RESULTS}/tables/index.json"
-]
+FIGURES_AND_TABLES = [path for _, path, _, _ in FIGURES] + [P.tables_index]

@@ -4,13 +4,11 @@ rule tile_slides:
     input:
         ready=slide_source,
     output:
-        status=ensure(
-            f"{RESULTS}/slides/{{cohort}}/tiles/shard_{{shard}}.tsv", non_empty=True
-        ),
+        status=ensure(P.tiles_shard, non_empty=True),
     log:
-        f"{RESULTS}/logs/tile_slides/{{cohort}}_{{shard}}.log",
+        P.log("tile_slides", "cohort", "shard"),
     benchmark:
-        f"{RESULTS}/benchmarks/tile_slides/{{cohort}}_{{shard}}.tsv"
+        P.benchmark("tile_slides", "cohort", "shard")
     conda:
         f"../envs/{TILING}.yaml"
     threads: 2
@@ -21,7 +19,7 @@ rule tile_slides:
     params:
         slides=lambda w: PLAN.shard(w.cohort, w.shard),
         settings=CONFIG["slides"],
-        folder=lambda w: f"{RESULTS}/slides",
+        folder=lambda w: P.slides_folder,
         code=code("tile_slides"),
     message:
         "Tiling slides of {wildcards.cohort}, shard {wildcards.shard}"
@@ -31,16 +29,16 @@ rule tile_slides:
 
 rule embed_tiles:
     input:
-        status=f"{RESULTS}/slides/{{cohort}}/tiles/shard_{{shard}}.tsv",
+        status=P.tiles_shard,
     output:
         status=ensure(
-            f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}/shard_{{shard}}.tsv",
+            P.features_shard,
             non_empty=True,
         ),
     log:
-        f"{RESULTS}/logs/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.log",
+        P.log("embed_tiles", "cohort", "encoder", "shard"),
     benchmark:
-        f"{RESULTS}/benchmarks/embed_tiles/{{cohort}}_{{encoder}}_{{shard}}.tsv"
+        P.benchmark("embed_tiles", "cohort", "encoder", "shard")
     wildcard_constraints:
         cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.has_pixels(c)),
     conda:
@@ -55,7 +53,7 @@ rule embed_tiles:
         slides=lambda w: PLAN.shard(w.cohort, w.shard),
         encoder_row=lambda w: PLAN.encoder_row(w.encoder),
         settings=CONFIG["embed"],
-        folder=lambda w: f"{RESULTS}/slides",
+        folder=lambda w: P.slides_folder,
         seed=SEED,
         code=code("embed_tiles"),
     message:
@@ -68,13 +66,13 @@ rule embed_tiles:
 rule import_features:
     output:
         status=ensure(
-            f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}/shard_{{shard}}.tsv",
+            P.features_shard,
             non_empty=True,
         ),
     log:
-        f"{RESULTS}/logs/import_features/{{cohort}}_{{encoder}}_{{shard}}.log",
+        P.log("import_features", "cohort", "encoder", "shard"),
     benchmark:
-        f"{RESULTS}/benchmarks/import_features/{{cohort}}_{{encoder}}_{{shard}}.tsv"
+        P.benchmark("import_features", "cohort", "encoder", "shard")
     wildcard_constraints:
         cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.cohort(c)["features"]),
     conda:
@@ -86,7 +84,7 @@ rule import_features:
     params:
         slides=lambda w: PLAN.shard(w.cohort, w.shard),
         source=lambda w: PLAN.feature_source(w.cohort, w.encoder),
-        folder=lambda w: f"{RESULTS}/slides",
+        folder=lambda w: P.slides_folder,
         code=code("import_features"),
     message:
         "Importing features of {wildcards.cohort} ({wildcards.encoder}), shard {wildcards.shard}"
@@ -99,11 +97,11 @@ rule join_tiles:
     input:
         shards=lambda w: PLAN.tile_shards(w.cohort),
     output:
-        table=f"{RESULTS}/slides/{{cohort}}/tiles.tsv",
+        table=P.tiles_status,
     log:
-        f"{RESULTS}/logs/join_tiles/{{cohort}}.log",
+        P.log("join_tiles", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/join_tiles/{{cohort}}.tsv"
+        P.benchmark("join_tiles", "cohort")
     wildcard_constraints:
         cohort=PLAN.any_of(c for c in PLAN.cohorts if PLAN.has_pixels(c)),
     conda:
@@ -124,11 +122,11 @@ rule join_features:
     input:
         shards=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
     output:
-        table=f"{RESULTS}/slides/{{cohort}}/features/{{encoder}}.tsv",
+        table=P.features_status,
     log:
-        f"{RESULTS}/logs/join_features/{{cohort}}_{{encoder}}.log",
+        P.log("join_features", "cohort", "encoder"),
     benchmark:
-        f"{RESULTS}/benchmarks/join_features/{{cohort}}_{{encoder}}.tsv"
+        P.benchmark("join_features", "cohort", "encoder")
     conda:
         "../envs/rna.yaml"
     threads: 1
@@ -145,11 +143,11 @@ rule join_features:
 
 rule fetch_weights:
     output:
-        touch(f"{RESULTS}/slides/weights_fetched"),
+        touch(P.weights_fetched),
     log:
-        f"{RESULTS}/logs/fetch_weights.log",
+        P.log("fetch_weights"),
     benchmark:
-        f"{RESULTS}/benchmarks/fetch_weights.tsv"
+        P.benchmark("fetch_weights")
     conda:
         "../envs/embed.yaml"
     threads: 1
@@ -170,7 +168,7 @@ rule fetch_weights:
 # made anew. No output is declared, so that it looks each time and nothing that is finished runs again.
 rule mend_features:
     log:
-        f"{RESULTS}/logs/mend_features.log",
+        P.log("mend_features"),
     conda:
         "../envs/embed.yaml"
     threads: 2
@@ -181,7 +179,7 @@ rule mend_features:
     params:
         cohorts=lambda w: PLAN.features_made(),
         settings=CONFIG["embed"],
-        folder=f"{RESULTS}/slides",
+        folder=P.slides_folder,
     message:
         "Looking for broken feature files"
     script:

@@ -13,11 +13,11 @@ rule read_expression:
             if (path := expression_source(w).get(key))
         ],
     output:
-        raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
+        raw=P.raw_rna,
     log:
-        f"{RESULTS}/logs/read_expression/{{cohort}}.log",
+        P.log("read_expression", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/read_expression/{{cohort}}.tsv"
+        P.benchmark("read_expression", "cohort")
     wildcard_constraints:
         cohort=FROM_FILES,
     conda:
@@ -37,13 +37,13 @@ rule read_expression:
 
 rule normalize_expression:
     input:
-        raw=f"{RESULTS}/rna/{{cohort}}.raw.h5ad",
+        raw=P.raw_rna,
     output:
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        rna=P.rna,
     log:
-        f"{RESULTS}/logs/normalize_expression/{{cohort}}.log",
+        P.log("normalize_expression", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/normalize_expression/{{cohort}}.tsv"
+        P.benchmark("normalize_expression", "cohort")
     wildcard_constraints:
         cohort=FROM_FILES,
     conda:
@@ -63,13 +63,13 @@ rule normalize_expression:
 
 rule pool_expression:
     input:
-        members=lambda w: [f"{RESULTS}/rna/{m}.h5ad" for m in PLAN.members(w.cohort)],
+        members=lambda w: [P.rna.at(cohort=m) for m in PLAN.members(w.cohort)],
     output:
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
+        rna=P.rna,
     log:
-        f"{RESULTS}/logs/pool_expression/{{cohort}}.log",
+        P.log("pool_expression", "cohort"),
     benchmark:
-        f"{RESULTS}/benchmarks/pool_expression/{{cohort}}.tsv"
+        P.benchmark("pool_expression", "cohort")
     wildcard_constraints:
         cohort=POOLED,
     conda:
@@ -90,17 +90,17 @@ rule pool_expression:
 
 rule select_genes:
     input:
-        expression=f"{RESULTS}/rna/{{cohort}}.h5ad",
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
+        expression=P.rna,
+        patients=P.patients,
+        splits=P.splits,
     output:
-        genes=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/genes_{{fold}}.txt",
-        table=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/genes_{{fold}}.tsv",
-        transform=f"{RESULTS}/rna/{{cohort}}/{{scheme}}/transform_{{fold}}.npz",
+        genes=P.genes,
+        table=P.gene_reasons,
+        transform=P.transform,
     log:
-        f"{RESULTS}/logs/select_genes/{{cohort}}_{{scheme}}_{{fold}}.log",
+        P.log("select_genes", "cohort", "scheme", "fold"),
     benchmark:
-        f"{RESULTS}/benchmarks/select_genes/{{cohort}}_{{scheme}}_{{fold}}.tsv"
+        P.benchmark("select_genes", "cohort", "scheme", "fold")
     conda:
         "../envs/rna.yaml"
     threads: 2

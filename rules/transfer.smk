@@ -1,6 +1,6 @@
 # Zero-shot transfer of risk: models and survival heads of one cohort rank the patients of another.
 FROM = "{scheme}_from_{source}"
-HERE = f"{RESULTS}/cohort/{{target}}/{FROM}"
+HERE = P.splits_folder.at(cohort="{target}", scheme=FROM)
 
 
 wildcard_constraints:
@@ -10,11 +10,11 @@ wildcard_constraints:
 
 TRANSFER_AUDITS = [
     *(
-        f"{RESULTS}/cohort/{t.target}/{t.name}/leaks_{t.encoder}.json"
+        P.leaks_of_models.at(cohort=t.target, scheme=t.name, encoder=t.encoder)
         for t in PLAN.transfers
     ),
     *(
-        f"{RESULTS}/cohort/{target}/{name}/audit_predictions.json"
+        P.leaks_of_predictions.at(cohort=target, scheme=name)
         for target, name in TRANSFER_PLACES
     ),
 ]
@@ -22,23 +22,23 @@ TRANSFER_AUDITS = [
 
 rule prepare_transfer:
     input:
-        source_patients=f"{RESULTS}/cohort/{{source}}/patients.tsv",
-        target_patients=f"{RESULTS}/cohort/{{target}}/patients.tsv",
-        source_slides=f"{RESULTS}/cohort/{{source}}/slides.tsv",
-        target_slides=f"{RESULTS}/cohort/{{target}}/slides.tsv",
-        source_splits=f"{RESULTS}/cohort/{{source}}/{{scheme}}/splits.tsv",
-        source_rna=f"{RESULTS}/rna/{{source}}.h5ad",
+        source_patients=P.patients.at(cohort="{source}"),
+        target_patients=P.patients.at(cohort="{target}"),
+        source_slides=P.slides.at(cohort="{source}"),
+        target_slides=P.slides.at(cohort="{target}"),
+        source_splits=P.splits.at(cohort="{source}"),
+        source_rna=P.rna.at(cohort="{source}"),
         target_rna=lambda w: (
-            f"{RESULTS}/rna/{w.target}.h5ad" if PLAN.has_rna(w.target) else []
+            P.rna.at(cohort=w.target) if PLAN.has_rna(w.target) else []
         ),
     output:
         splits=f"{HERE}/splits.tsv",
         report=f"{HERE}/splits.json",
         slides=f"{HERE}/slides.tsv",
     log:
-        f"{RESULTS}/logs/prepare_transfer/{{target}}_{FROM}.log",
+        P.log("prepare_transfer", "target", FROM),
     benchmark:
-        f"{RESULTS}/benchmarks/prepare_transfer/{{target}}_{FROM}.tsv"
+        P.benchmark("prepare_transfer", "target", FROM)
     conda:
         "../envs/evaluate.yaml"
     threads: 1
@@ -56,18 +56,17 @@ rule prepare_transfer:
 
 rule match_genes:
     input:
-        source_rna=f"{RESULTS}/rna/{{source}}.h5ad",
-        target_rna=f"{RESULTS}/rna/{{target}}.h5ad",
+        source_rna=P.rna.at(cohort="{source}"),
+        target_rna=P.rna.at(cohort="{target}"),
         transforms=lambda w: [
-            f"{RESULTS}/rna/{w.source}/{w.scheme}/transform_{f}.npz"
-            for f in PLAN.folds(w.scheme)
+            P.transform.of(w, cohort=w.source, fold=f) for f in PLAN.folds(w.scheme)
         ],
     output:
-        rna=f"{RESULTS}/rna/{{target}}/{FROM}/matched.h5ad",
+        rna=P.matched_rna.at(cohort="{target}", scheme=FROM),
     log:
-        f"{RESULTS}/logs/match_genes/{{target}}_{FROM}.log",
+        P.log("match_genes", "target", FROM),
     benchmark:
-        f"{RESULTS}/benchmarks/match_genes/{{target}}_{FROM}.tsv"
+        P.benchmark("match_genes", "target", FROM)
     conda:
         "../envs/evaluate.yaml"
     threads: 1
@@ -92,20 +91,19 @@ rule audit_transfer:
         slides=f"{HERE}/slides.tsv",
         splits=f"{HERE}/splits.tsv",
         transforms=lambda w: [
-            f"{RESULTS}/rna/{w.source}/{w.scheme}/transform_{f}.npz"
-            for f in PLAN.folds(w.scheme)
+            P.transform.of(w, cohort=w.source, fold=f) for f in PLAN.folds(w.scheme)
         ],
         checkpoints=lambda w: [
-            f"{RESULTS}/models/{w.source}/{w.encoder}/{w.scheme}/{v}/{f}.safetensors"
+            P.model.of(w, cohort=w.source, variant=v, fold=f)
             for v in PLAN.variants
             for f in PLAN.folds(w.scheme)
         ],
     output:
         leaks=f"{HERE}/leaks_{{encoder}}.json",
     log:
-        f"{RESULTS}/logs/audit_transfer/{{target}}_{{encoder}}_{FROM}.log",
+        P.log("audit_transfer", "target", "encoder", FROM),
     benchmark:
-        f"{RESULTS}/benchmarks/audit_transfer/{{target}}_{{encoder}}_{FROM}.tsv"
+        P.benchmark("audit_transfer", "target", "encoder", FROM)
     conda:
         "../envs/rna.yaml"
     threads: 1
@@ -123,20 +121,20 @@ rule audit_transfer:
 
 rule encode_transfer:
     input:
-        checkpoint=f"{RESULTS}/models/{{source}}/{{encoder}}/{{scheme}}/{{variant}}/{{fold}}.safetensors",
-        transform=f"{RESULTS}/rna/{{source}}/{{scheme}}/transform_{{fold}}.npz",
-        patients=f"{RESULTS}/cohort/{{target}}/patients.tsv",
-        slides=f"{RESULTS}/cohort/{{target}}/slides.tsv",
+        checkpoint=P.model.at(cohort="{source}"),
+        transform=P.transform.at(cohort="{source}"),
+        patients=P.patients.at(cohort="{target}"),
+        slides=P.slides.at(cohort="{target}"),
         splits=f"{HERE}/splits.tsv",
         leaks=f"{HERE}/leaks_{{encoder}}.json",
         rna=transfer_expression,
         features=lambda w: PLAN.feature_tables(w.target, w.encoder),
     output:
-        embeddings=f"{RESULTS}/embeddings/{{target}}/{{encoder}}/{FROM}/{{variant}}/{{fold}}.h5ad",
+        embeddings=P.embeddings.at(cohort="{target}", scheme=FROM),
     log:
-        f"{RESULTS}/logs/encode_transfer/{{target}}_{{encoder}}_{FROM}_{{variant}}_{{fold}}.log",
+        P.log("encode_transfer", "target", "encoder", FROM, "variant", "fold"),
     benchmark:
-        f"{RESULTS}/benchmarks/encode_transfer/{{target}}_{{encoder}}_{FROM}_{{variant}}_{{fold}}.tsv"
+        P.benchmark("encode_transfer", "target", "encoder", FROM, "variant", "fold")
     conda:
         "../envs/train.yaml"
     threads: PLAN.train_threads
@@ -146,9 +144,7 @@ rule encode_transfer:
         gpu=gpus(1),
     params:
         features=lambda w: (
-            f"{RESULTS}/slides/features/{w.encoder}"
-            if PLAN.has_slides(w.target)
-            else None
+            P.features_folder.of(w) if PLAN.has_slides(w.target) else None
         ),
         min_focus=CONFIG["embed"]["min_focus"],
         code=code("encode_transfer"),
@@ -161,25 +157,28 @@ rule encode_transfer:
 rule evaluate_transfer:
     input:
         source_embeddings=lambda w: [
-            f"{RESULTS}/embeddings/{w.source}/{w.encoder}/{w.scheme}/{w.variant}/{f}.h5ad"
-            for f in PLAN.folds(w.scheme)
+            P.embeddings.of(w, cohort=w.source, fold=f) for f in PLAN.folds(w.scheme)
         ],
-        source_patients=f"{RESULTS}/cohort/{{source}}/patients.tsv",
-        source_splits=f"{RESULTS}/cohort/{{source}}/{{scheme}}/splits.tsv",
-        source_leaks=f"{RESULTS}/cohort/{{source}}/{{scheme}}/leaks_{{encoder}}.json",
+        source_patients=P.patients.at(cohort="{source}"),
+        source_splits=P.splits.at(cohort="{source}"),
+        source_leaks=P.leaks_of_models.at(cohort="{source}"),
         target_embeddings=lambda w: [
-            f"{RESULTS}/embeddings/{w.target}/{w.encoder}/{w.scheme}_from_{w.source}/{w.variant}/{f}.h5ad"
+            P.embeddings.of(
+                w, cohort=w.target, scheme=f"{w.scheme}_from_{w.source}", fold=f
+            )
             for f in PLAN.folds(w.scheme)
         ],
-        target_patients=f"{RESULTS}/cohort/{{target}}/patients.tsv",
+        target_patients=P.patients.at(cohort="{target}"),
         splits=f"{HERE}/splits.tsv",
         leaks=f"{HERE}/leaks_{{encoder}}.json",
     output:
-        predictions=f"{RESULTS}/predictions/{{target}}/{{encoder}}/{FROM}/survival/{{variant}}.parquet",
+        predictions=P.predictions.at(
+            cohort="{target}", scheme=FROM, task="survival", method="{variant}"
+        ),
     log:
-        f"{RESULTS}/logs/evaluate_transfer/{{target}}_{{encoder}}_{FROM}_{{variant}}.log",
+        P.log("evaluate_transfer", "target", "encoder", FROM, "variant"),
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_transfer/{{target}}_{{encoder}}_{FROM}_{{variant}}.tsv"
+        P.benchmark("evaluate_transfer", "target", "encoder", FROM, "variant")
     conda:
         f"../envs/{PROBING}.yaml"
     threads: 1
@@ -212,9 +211,9 @@ rule audit_transfer_predictions:
     output:
         leaks=f"{HERE}/audit_predictions.json",
     log:
-        f"{RESULTS}/logs/audit_transfer_predictions/{{target}}_{FROM}.log",
+        P.log("audit_transfer_predictions", "target", FROM),
     benchmark:
-        f"{RESULTS}/benchmarks/audit_transfer_predictions/{{target}}_{FROM}.tsv"
+        P.benchmark("audit_transfer_predictions", "target", FROM)
     conda:
         "../envs/rna.yaml"
     threads: 1
@@ -233,13 +232,19 @@ rule audit_transfer_predictions:
 rule plot_transfer:
     input:
         predictions=lambda w: [
-            f"{RESULTS}/predictions/{w.target}/{w.encoder}/{w.scheme}_from_{w.source}/survival/{v}.parquet"
+            P.predictions.of(
+                w,
+                cohort=w.target,
+                scheme=f"{w.scheme}_from_{w.source}",
+                task="survival",
+                method=v,
+            )
             for v in PLAN.variants
         ],
         leaks=f"{HERE}/audit_predictions.json",
     output:
         png=report(
-            f"{RESULTS}/figures/{{target}}/{{encoder}}/{FROM}/transfer_km.png",
+            P.figure.at(cohort="{target}", scheme=FROM, figure="transfer_km.png"),
             caption=caption("transfer_km"),
             category="Survival",
             labels={
@@ -248,11 +253,11 @@ rule plot_transfer:
                 "figure": "transfer from {source}",
             },
         ),
-        svg=f"{RESULTS}/figures/{{target}}/{{encoder}}/{FROM}/transfer_km.svg",
+        svg=P.figure.at(cohort="{target}", scheme=FROM, figure="transfer_km.svg"),
     log:
-        f"{RESULTS}/logs/plot_transfer/{{target}}_{{encoder}}_{FROM}.log",
+        P.log("plot_transfer", "target", "encoder", FROM),
     benchmark:
-        f"{RESULTS}/benchmarks/plot_transfer/{{target}}_{{encoder}}_{FROM}.tsv"
+        P.benchmark("plot_transfer", "target", "encoder", FROM)
     conda:
         "../envs/report.yaml"
     threads: 1

@@ -2,7 +2,7 @@
 SIMULATED = [c for c in PLAN.cohorts if PLAN.cohort(c)["simulate"]]
 # One table of every place whose embeddings can be compared with the planted factors.
 TRUTH = [
-    f"{RESULTS}/truth/{c}/{e}/{s}.tsv"
+    P.truth.at(cohort=c, encoder=e, scheme=s)
     for c in SIMULATED
     if PLAN.trains(c)
     for e in PLAN.encoders_of(c)
@@ -14,15 +14,15 @@ TRUTH = [
 rule evaluate_ceiling:
     input:
         factors=lambda w: f"{PLAN.simulated_folder(w.cohort)}/truth/factors.tsv",
-        patients=f"{RESULTS}/cohort/{{cohort}}/patients.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks.json",
+        patients=P.patients,
+        splits=P.splits,
+        leaks=P.leaks,
     output:
-        predictions=f"{RESULTS}/predictions/{{cohort}}/none/{{scheme}}/{{task}}/ceiling.parquet",
+        predictions=P.predictions.at(encoder="none", method="ceiling"),
     log:
-        f"{RESULTS}/logs/evaluate_ceiling/{{cohort}}_{{scheme}}_{{task}}.log",
+        P.log("evaluate_ceiling", "cohort", "scheme", "task"),
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_ceiling/{{cohort}}_{{scheme}}_{{task}}.tsv"
+        P.benchmark("evaluate_ceiling", "cohort", "scheme", "task")
     wildcard_constraints:
         cohort=PLAN.any_of(SIMULATED),
     conda:
@@ -46,26 +46,23 @@ rule evaluate_ceiling:
 rule recover_truth:
     input:
         factors=lambda w: f"{PLAN.simulated_folder(w.cohort)}/truth/factors.tsv",
-        splits=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/splits.tsv",
-        leaks=f"{RESULTS}/cohort/{{cohort}}/{{scheme}}/leaks_{{encoder}}.json",
+        splits=P.splits,
+        leaks=P.leaks_of_models,
         embeddings=lambda w: [
-            f"{RESULTS}/embeddings/{w.cohort}/{w.encoder}/{w.scheme}/{v}/{f}.h5ad"
+            P.embeddings.of(w, variant=v, fold=f)
             for v in PLAN.variants
             for f in PLAN.folds(w.scheme)
         ],
-        slides=f"{RESULTS}/cohort/{{cohort}}/slides.tsv",
+        slides=P.slides,
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
-        rna=f"{RESULTS}/rna/{{cohort}}.h5ad",
-        transforms=lambda w: [
-            f"{RESULTS}/rna/{w.cohort}/{w.scheme}/transform_{f}.npz"
-            for f in PLAN.folds(w.scheme)
-        ],
+        rna=P.rna,
+        transforms=lambda w: [P.transform.of(w, fold=f) for f in PLAN.folds(w.scheme)],
     output:
-        truth=f"{RESULTS}/truth/{{cohort}}/{{encoder}}/{{scheme}}.tsv",
+        truth=P.truth,
     log:
-        f"{RESULTS}/logs/recover_truth/{{cohort}}_{{encoder}}_{{scheme}}.log",
+        P.log("recover_truth", "cohort", "encoder", "scheme"),
     benchmark:
-        f"{RESULTS}/benchmarks/recover_truth/{{cohort}}_{{encoder}}_{{scheme}}.tsv"
+        P.benchmark("recover_truth", "cohort", "encoder", "scheme")
     wildcard_constraints:
         cohort=PLAN.any_of(SIMULATED),
     conda:
@@ -75,7 +72,7 @@ rule recover_truth:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=30,
     params:
-        features=lambda w: f"{RESULTS}/slides/features/{w.encoder}",
+        features=lambda w: P.features_folder.of(w),
         names=w_names,
         min_focus=CONFIG["embed"]["min_focus"],
         seed=SEED,

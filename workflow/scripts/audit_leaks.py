@@ -65,7 +65,7 @@ if "snakemake" in globals():
 
     def listed(name: str) -> list[Path]:
         """The files of an input that not every rule has."""
-        found = snakemake.input.get(name) or []  # noqa: F821
+        found = snakemake.input.get(name) or []
         return [Path(p) for p in ([found] if isinstance(found, str) else found)]
 
     def one(name: str) -> Path | None:
@@ -74,9 +74,9 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            splits=Path(snakemake.input.splits),  # noqa: F821
-            out=Path(snakemake.output.leaks),  # noqa: F821
-            settings=snakemake.params.settings,  # noqa: F821
+            splits=Path(snakemake.input.splits),
+            out=Path(snakemake.output.leaks),
+            settings=snakemake.params.settings,
             patients=one("patients"),
             slides=one("slides"),
             expression=one("rna"),
@@ -84,5 +84,5 @@ if "snakemake" in globals():
                 path for kind in ("transforms", "checkpoints", "embeddings", "predictions") for path in listed(kind)
             ],
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -81,7 +81,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    given = snakemake.input  # noqa: F821
+    given = snakemake.input
     run_step(
         lambda: main(
             tiles=[Path(p) for p in given.tiles],
@@ -89,9 +89,9 @@ if "snakemake" in globals():
             rna=Path(given.rna) if given.rna else None,
             clinical=Path(given.clinical) if given.clinical else None,
             clinical_report=Path(given.clinical_report) if given.clinical_report else None,
-            out={k: Path(snakemake.output[k]) for k in ("patients", "slides", "flow", "failures")},  # noqa: F821
-            settings=snakemake.params.settings,  # noqa: F821
-            max_failed_fraction=snakemake.params.max_failed_fraction,  # noqa: F821
+            out={k: Path(snakemake.output[k]) for k in ("patients", "slides", "flow", "failures")},
+            settings=snakemake.params.settings,
+            max_failed_fraction=snakemake.params.max_failed_fraction,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

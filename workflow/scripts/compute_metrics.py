@@ -12,6 +12,7 @@ from mirror.core.atomic import write_tsv
 from mirror.evaluation.score import METRIC_COLUMNS, compute_metrics
 from mirror.io.splits import read_splits
 from mirror.io.tables import read_patients
+from mirror.plan.paths import names_in
 
 log = logging.getLogger("mirror")
 
@@ -30,15 +31,14 @@ def main(
 ) -> None:
     """Score all predictions.
 
-    ``patients`` are ``.../{cohort}/patients.tsv`` and ``splits`` are
-    ``.../{cohort}/{scheme}/splits.tsv``: cohort and scheme are read from the folders. ``notes``
+    Cohort and scheme of ``patients`` and ``splits`` are read from their paths. ``notes``
     takes the metrics that were left out, and why; ``truth`` are tables of truth recovery, which
     join the metrics as they are.
     """
     tables = compute_metrics(
         predictions,
-        {path.parent.name: read_patients(path) for path in patients},
-        {(path.parents[1].name, path.parent.name): read_splits(path) for path in splits},
+        {names_in("patients", path)["cohort"]: read_patients(path) for path in patients},
+        {tuple(names_in("splits", path).values()): read_splits(path) for path in splits},
         EvaluationSettings(**settings),
         embeddings,
         seed,
@@ -56,7 +56,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    step = snakemake  # noqa: F821
+    step = snakemake
     run_step(
         lambda: main(
             predictions=[Path(path) for path in step.input.predictions],

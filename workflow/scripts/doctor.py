@@ -46,11 +46,11 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            snakemake.params.cohorts,  # noqa: F821
-            snakemake.params.encoders,  # noqa: F821
-            snakemake.params.weights,  # noqa: F821
-            Path(snakemake.params.results),  # noqa: F821
-            Path(snakemake.params.table),  # noqa: F821
+            snakemake.params.cohorts,
+            snakemake.params.encoders,
+            snakemake.params.weights,
+            Path(snakemake.params.results),
+            Path(snakemake.params.table),
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

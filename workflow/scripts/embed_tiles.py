@@ -56,13 +56,13 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            slides=snakemake.params.slides,  # noqa: F821
-            tiled=Path(snakemake.input.status),  # noqa: F821
-            encoder_row=snakemake.params.encoder_row,  # noqa: F821
-            settings=snakemake.params.settings,  # noqa: F821
-            folder=Path(snakemake.params.folder),  # noqa: F821
-            status=Path(snakemake.output.status),  # noqa: F821
-            threads=snakemake.threads,  # noqa: F821
+            slides=snakemake.params.slides,
+            tiled=Path(snakemake.input.status),
+            encoder_row=snakemake.params.encoder_row,
+            settings=snakemake.params.settings,
+            folder=Path(snakemake.params.folder),
+            status=Path(snakemake.output.status),
+            threads=snakemake.threads,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

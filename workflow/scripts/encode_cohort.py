@@ -45,7 +45,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    smk = snakemake  # noqa: F821
+    smk = snakemake
     run_step(
         lambda: main(
             Path(smk.input.checkpoint),

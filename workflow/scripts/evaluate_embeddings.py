@@ -40,7 +40,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    step = snakemake  # noqa: F821
+    step = snakemake
     run_step(
         lambda: main(
             task=step.wildcards.task,

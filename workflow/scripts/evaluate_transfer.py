@@ -41,7 +41,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    step = snakemake  # noqa: F821
+    step = snakemake
     run_step(
         lambda: main(
             source_embeddings=[Path(path) for path in step.input.source_embeddings],

@@ -50,6 +50,6 @@ if "snakemake" in globals():
     from mirror.core.step import run_step
 
     run_step(
-        lambda: main(rows=snakemake.params.rows, settings=snakemake.params.settings),  # noqa: F821
-        snakemake.log[0],  # noqa: F821
+        lambda: main(rows=snakemake.params.rows, settings=snakemake.params.settings),
+        snakemake.log[0],
     )

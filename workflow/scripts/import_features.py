@@ -31,10 +31,10 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            slides=snakemake.params.slides,  # noqa: F821
-            source=snakemake.params.source,  # noqa: F821
-            folder=Path(snakemake.params.folder),  # noqa: F821
-            status=Path(snakemake.output.status),  # noqa: F821
+            slides=snakemake.params.slides,
+            source=snakemake.params.source,
+            folder=Path(snakemake.params.folder),
+            status=Path(snakemake.output.status),
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -46,7 +46,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    smk = snakemake  # noqa: F821
+    smk = snakemake
     run_step(
         lambda: main(
             folds=list(smk.params.folds),

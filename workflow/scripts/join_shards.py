@@ -14,5 +14,5 @@ def main(shards: Sequence[str], table: str | Path) -> None:
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    step = snakemake  # noqa: F821
+    step = snakemake
     run_step(lambda: main(step.input.shards, step.output.table), step.log[0])

@@ -13,6 +13,7 @@ import yaml
 
 import mirror
 from mirror.core.facts import Facts
+from mirror.plan.paths import names_in
 from mirror.report.headline import answers
 from mirror.report.methods_text import methods_text, warnings_of
 from mirror.report.page import Section, audit_table, fact_frames, plain_caption, render_report
@@ -83,7 +84,7 @@ def main(
 ) -> None:
     """Collect everything and render it."""
     sections = {name: Section(name) for name in ORDER}
-    audits = {f"{p.parents[1].name}, {p.parent.name}, {p.stem}": json.loads(p.read_text()) for p in leaks}
+    audits = {", ".join(names_in("audit", p).values()): json.loads(p.read_text()) for p in leaks}
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str})
     compared = pd.read_csv(comparisons, sep="\t", dtype={"head_a": str, "head_b": str})
     for scheme in config["splits"]:
@@ -98,7 +99,7 @@ def main(
         text = plain_caption((captions / f"{caption}.rst").read_text(encoding="utf-8"))
         sections[section].figure(Path(path), title, text)
     for path in prototypes:
-        cohort, encoder, scheme, variant = path.parts[-5:-1]
+        cohort, encoder, scheme, variant = names_in("prototypes", path).values()
         columns = [c for c in PROTOTYPE_COLUMNS if c in (frame := pd.read_csv(path, sep="\t"))]
         if frame["use"].max() > COLLAPSED:
             sections["Prototypes"].paragraphs.append(
@@ -117,8 +118,9 @@ def main(
     )
     sections["Leak audit"].table(audit_table(audits), "Checks", "")
     for path in splits:
+        place = ", ".join(names_in("splits_report", path).values())
         for message in json.loads(path.read_text()).get("messages", []):
-            sections["Leak audit"].paragraphs.append(f"{path.parents[1].name}, {path.parent.name}: {message}")
+            sections["Leak audit"].paragraphs.append(f"{place}: {message}")
     for path in facts:
         read_as, contradictions = fact_frames(Facts.read(path))
         sections["Inputs"].paragraphs += [f"{path.stem}: {line}" for line in contradictions]
@@ -139,7 +141,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    smk = snakemake  # noqa: F821
+    smk = snakemake
     run_step(
         lambda: main(
             figures=[tuple(f) for f in smk.params.figures],

@@ -57,12 +57,12 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            patients=Path(snakemake.input.patients),  # noqa: F821
-            out=Path(snakemake.output.splits),  # noqa: F821
-            settings=snakemake.params.settings,  # noqa: F821
-            seed=snakemake.params.seed,  # noqa: F821
-            cohort=snakemake.wildcards.get("cohort", ""),  # noqa: F821
-            report=Path(found) if (found := snakemake.output.get("report")) else None,  # noqa: F821
+            patients=Path(snakemake.input.patients),
+            out=Path(snakemake.output.splits),
+            settings=snakemake.params.settings,
+            seed=snakemake.params.seed,
+            cohort=snakemake.wildcards.get("cohort", ""),
+            report=Path(found) if (found := snakemake.output.get("report")) else None,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -177,18 +177,18 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            Path(snakemake.input.metrics),  # noqa: F821
-            Path(snakemake.input.comparisons),  # noqa: F821
-            snakemake.params.schemes,  # noqa: F821
-            snakemake.params.variants,  # noqa: F821
-            snakemake.params.titles,  # noqa: F821
-            snakemake.params.k,  # noqa: F821
-            [Path(p) for p in snakemake.input.leaks],  # noqa: F821
-            Path(snakemake.input.reported) if snakemake.input.reported else None,  # noqa: F821
-            Path(snakemake.output.index).parent,  # noqa: F821
-            Path(snakemake.output.index),  # noqa: F821
-            snakemake.params.sources,  # noqa: F821
-            snakemake.params.horizons,  # noqa: F821
+            Path(snakemake.input.metrics),
+            Path(snakemake.input.comparisons),
+            snakemake.params.schemes,
+            snakemake.params.variants,
+            snakemake.params.titles,
+            snakemake.params.k,
+            [Path(p) for p in snakemake.input.leaks],
+            Path(snakemake.input.reported) if snakemake.input.reported else None,
+            Path(snakemake.output.index).parent,
+            Path(snakemake.output.index),
+            snakemake.params.sources,
+            snakemake.params.horizons,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -60,7 +60,7 @@ def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: P
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    job = snakemake  # noqa: F821
+    job = snakemake
     run_step(
         lambda: main(job.params.cohorts, job.params.settings, Path(job.params.folder), job.threads),
         job.log[0],

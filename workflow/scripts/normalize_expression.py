@@ -22,9 +22,9 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            raw=Path(snakemake.input.raw),  # noqa: F821
-            out=Path(snakemake.output.rna),  # noqa: F821
-            settings=snakemake.params.settings,  # noqa: F821
+            raw=Path(snakemake.input.raw),
+            out=Path(snakemake.output.rna),
+            settings=snakemake.params.settings,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -18,10 +18,10 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            Path(snakemake.input.flow),  # noqa: F821
-            snakemake.params.title,  # noqa: F821
-            Path(snakemake.output.png),  # noqa: F821
-            Path(snakemake.output.svg),  # noqa: F821
+            Path(snakemake.input.flow),
+            snakemake.params.title,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

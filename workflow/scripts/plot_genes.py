@@ -23,10 +23,10 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            dict(zip(snakemake.params.folds, map(Path, snakemake.input.tables), strict=True)),  # noqa: F821
-            Path(snakemake.output.table),  # noqa: F821
-            Path(snakemake.output.png),  # noqa: F821
-            Path(snakemake.output.svg),  # noqa: F821
+            dict(zip(snakemake.params.folds, map(Path, snakemake.input.tables), strict=True)),
+            Path(snakemake.output.table),
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -152,7 +152,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    smk = snakemake  # noqa: F821
+    smk = snakemake
     run_step(
         lambda: main(
             folder=Path(smk.input.prototypes).parent,

@@ -20,9 +20,9 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            [Path(p) for p in snakemake.input.tables],  # noqa: F821
-            Path(snakemake.params.thumbnails),  # noqa: F821
-            Path(snakemake.output.png),  # noqa: F821
+            [Path(p) for p in snakemake.input.tables],
+            Path(snakemake.params.thumbnails),
+            Path(snakemake.output.png),
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -38,9 +38,9 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            [Path(p) for p in snakemake.input.predictions],  # noqa: F821
-            snakemake.params.seed,  # noqa: F821
-            {k: Path(v) for k, v in snakemake.output.items()},  # noqa: F821
+            [Path(p) for p in snakemake.input.predictions],
+            snakemake.params.seed,
+            {k: Path(v) for k, v in snakemake.output.items()},
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -23,11 +23,11 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            Path(snakemake.input.metrics),  # noqa: F821
-            snakemake.wildcards.scheme,  # noqa: F821
-            snakemake.params.variants,  # noqa: F821
-            snakemake.params.titles,  # noqa: F821
-            {k: Path(v) for k, v in snakemake.output.items()},  # noqa: F821
+            Path(snakemake.input.metrics),
+            snakemake.wildcards.scheme,
+            snakemake.params.variants,
+            snakemake.params.titles,
+            {k: Path(v) for k, v in snakemake.output.items()},
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

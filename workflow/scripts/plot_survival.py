@@ -61,11 +61,11 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            [Path(p) for p in snakemake.input.predictions],  # noqa: F821
-            Path(snakemake.input.metrics),  # noqa: F821
-            snakemake.params.names,  # noqa: F821
-            Path(snakemake.output.km_png).parent,  # noqa: F821
-            {k: Path(v) for k, v in snakemake.output.items()},  # noqa: F821
+            [Path(p) for p in snakemake.input.predictions],
+            Path(snakemake.input.metrics),
+            snakemake.params.names,
+            Path(snakemake.output.km_png).parent,
+            {k: Path(v) for k, v in snakemake.output.items()},
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

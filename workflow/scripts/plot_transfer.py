@@ -34,7 +34,7 @@ def main(predictions: list[Path], title: str, png: Path, svg: Path) -> None:
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    step = snakemake  # noqa: F821
+    step = snakemake
     run_step(
         lambda: main(
             predictions=[Path(path) for path in step.input.predictions],

@@ -27,11 +27,11 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            snakemake.params.names,  # noqa: F821
-            [Path(p) for p in snakemake.input.patients],  # noqa: F821
-            [Path(p) for p in snakemake.input.slides],  # noqa: F821
-            [Path(p) for p in snakemake.input.flow],  # noqa: F821
-            {k: Path(snakemake.output[k]) for k in ("patients", "slides", "flow")},  # noqa: F821
+            snakemake.params.names,
+            [Path(p) for p in snakemake.input.patients],
+            [Path(p) for p in snakemake.input.slides],
+            [Path(p) for p in snakemake.input.flow],
+            {k: Path(snakemake.output[k]) for k in ("patients", "slides", "flow")},
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -20,10 +20,10 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            snakemake.params.names,  # noqa: F821
-            [Path(p) for p in snakemake.input.members],  # noqa: F821
-            snakemake.params.genes,  # noqa: F821
-            Path(snakemake.output.rna),  # noqa: F821
+            snakemake.params.names,
+            [Path(p) for p in snakemake.input.members],
+            snakemake.params.genes,
+            Path(snakemake.output.rna),
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

@@ -49,7 +49,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    step = snakemake  # noqa: F821
+    step = snakemake
     run_step(
         lambda: main(
             source_patients=Path(step.input.source_patients),

@@ -11,7 +11,7 @@ def main(job: Job, gpus: int = 1, gpu_share: int = 1) -> None:
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    smk = snakemake  # noqa: F821
+    smk = snakemake
     run_step(
         lambda: main(
             Job(

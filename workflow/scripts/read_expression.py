@@ -40,11 +40,11 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            source=snakemake.params.source,  # noqa: F821
-            out=Path(snakemake.output[0]),  # noqa: F821
-            cohort=snakemake.wildcards.get("cohort", ""),  # noqa: F821
-            patients=snakemake.params.get("patients"),  # noqa: F821
-            samples=snakemake.input.get("patients") or None,  # noqa: F821
+            source=snakemake.params.source,
+            out=Path(snakemake.output[0]),
+            cohort=snakemake.wildcards.get("cohort", ""),
+            patients=snakemake.params.get("patients"),
+            samples=snakemake.input.get("patients") or None,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

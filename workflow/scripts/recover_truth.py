@@ -13,6 +13,7 @@ from mirror.evaluation.simulated.readout import INPUT, bag_summary, truth_of_emb
 from mirror.io.features import FeatureFile
 from mirror.io.predictions import Names
 from mirror.io.splits import read_splits
+from mirror.plan.paths import names_in
 from mirror.rna.transform import Transform
 
 
@@ -53,8 +54,9 @@ def main(
     truth, folds = read_factors(factors), read_splits(splits)
     inputs = slide_inputs(slides, status, features, min_focus), rna_inputs(rna, transforms)
     tables = [truth_of_input(*inputs, truth, folds, Names(**names, method=INPUT), seed)]
-    for variant in dict.fromkeys(path.parent.name for path in embeddings):
-        files = [path for path in embeddings if path.parent.name == variant]
+    variant_of = {path: names_in("embeddings", path)["variant"] for path in embeddings}
+    for variant in dict.fromkeys(variant_of.values()):
+        files = [path for path in embeddings if variant_of[path] == variant]
         tables.append(truth_of_embeddings(files, truth, folds, Names(**names, method=variant), seed))
     write_tsv(out, pd.concat(tables, ignore_index=True))
 
@@ -62,7 +64,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    step = snakemake  # noqa: F821
+    step = snakemake
     run_step(
         lambda: main(
             factors=Path(step.input.factors),

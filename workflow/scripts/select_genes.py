@@ -54,16 +54,16 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            expression=Path(snakemake.input.expression),  # noqa: F821
-            splits=Path(snakemake.input.splits),  # noqa: F821
-            patients=Path(snakemake.input.patients),  # noqa: F821
-            genes=Path(snakemake.output.genes),  # noqa: F821
-            table=Path(snakemake.output.table),  # noqa: F821
-            transform=Path(snakemake.output.transform),  # noqa: F821
-            fold=snakemake.params.fold,  # noqa: F821
-            settings=snakemake.params.settings,  # noqa: F821
-            seed=snakemake.params.seed,  # noqa: F821
-            threads=snakemake.threads,  # noqa: F821
+            expression=Path(snakemake.input.expression),
+            splits=Path(snakemake.input.splits),
+            patients=Path(snakemake.input.patients),
+            genes=Path(snakemake.output.genes),
+            table=Path(snakemake.output.table),
+            transform=Path(snakemake.output.transform),
+            fold=snakemake.params.fold,
+            settings=snakemake.params.settings,
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

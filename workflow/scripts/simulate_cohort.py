@@ -16,10 +16,10 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            Path(snakemake.output.samples).parent,  # noqa: F821
-            snakemake.params.settings,  # noqa: F821
-            snakemake.threads,  # noqa: F821
-            snakemake.wildcards.cohort,  # noqa: F821
+            Path(snakemake.output.samples).parent,
+            snakemake.params.settings,
+            snakemake.threads,
+            snakemake.wildcards.cohort,
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

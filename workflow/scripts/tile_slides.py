@@ -31,7 +31,7 @@ def main(
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
-    job = snakemake  # noqa: F821
+    job = snakemake
     run_step(
         lambda: main(
             slides=job.params.slides,

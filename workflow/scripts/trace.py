@@ -18,9 +18,9 @@ if "snakemake" in globals():
 
     run_step(
         lambda: main(
-            Path(snakemake.params.results),  # noqa: F821
-            snakemake.params.cell,  # noqa: F821
-            Path(snakemake.params.out),  # noqa: F821
+            Path(snakemake.params.results),
+            snakemake.params.cell,
+            Path(snakemake.params.out),
         ),
-        snakemake.log[0],  # noqa: F821
+        snakemake.log[0],
     )

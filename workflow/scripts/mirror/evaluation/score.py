@@ -17,6 +17,7 @@ from ..metrics.classification import align_classes, subtyping_metrics
 from ..metrics.retrieval import retrieval_metrics
 from ..metrics.statistics import bootstrap_weights, percentile_interval
 from ..metrics.survival import Censoring, FoldRisks, logrank_p, survival_metrics
+from ..plan.paths import names_in
 from .compare import Entry, compare_entries
 from .retrieval import evaluate_retrieval
 
@@ -241,14 +242,14 @@ def compute_metrics(
 ) -> MetricTables:
     """`score_predictions` of every prediction file of a run, and retrieval from its embeddings.
 
-    ``embeddings`` are ``.../{cohort}/{encoder}/{scheme}/{variant}/{fold}.h5ad``: the names are
-    read from the folders.
+    ``embeddings`` are files of the results folder: their names are read from their paths.
     """
     tables = read_all(predictions)
-    folders: dict[Path, list[Path]] = {}
+    groups: dict[tuple[str, ...], list[Path]] = {}
     for path in map(Path, embeddings):
-        folders.setdefault(path.parent, []).append(path)
-    ranked = [evaluate_retrieval(files, Names(*folder.parts[-4:]), seed) for folder, files in folders.items()]
+        *place, _ = names_in("embeddings", path).values()
+        groups.setdefault(tuple(place), []).append(path)
+    ranked = [evaluate_retrieval(files, Names(*place), seed) for place, files in groups.items()]
     ranked = [rows for rows in ranked if len(rows)]
     if ranked:
         tables["retrieval"] = pd.concat(ranked, ignore_index=True)

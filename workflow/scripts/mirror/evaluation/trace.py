@@ -15,6 +15,7 @@ from ..core.errors import InputError
 from ..core.folds import fold_name
 from ..core.hashing import sha256_file
 from ..io.predictions import read_predictions
+from ..plan.paths import names_in
 
 FORM = "cohort/encoder/scheme/method/task/protocol/modality/metric[/head]"
 RETRIEVAL, TRUTH = "retrieval", "truth"
@@ -83,7 +84,11 @@ def _checked(path: Path, recorded: str | None) -> dict[str, Any]:
 
 def _model(embeddings: Path, recorded: str | None) -> dict[str, Any]:
     """One fold's embeddings and the checkpoint behind them."""
-    out = {"fold": embeddings.stem, "cohort": embeddings.parts[-5], "embeddings": _checked(embeddings, recorded)}
+    out = {
+        "fold": embeddings.stem,
+        "cohort": names_in("embeddings", embeddings)["cohort"],
+        "embeddings": _checked(embeddings, recorded),
+    }
     if not embeddings.is_file():
         return out
     with h5py.File(embeddings) as file:

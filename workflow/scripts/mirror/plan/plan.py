@@ -17,6 +17,7 @@ from ..config.checks import check_starts
 from ..config.resolve import check_names, load_schema, load_yaml, resolve, resolve_variants
 from ..core.errors import InputError
 from ..core.reserved import CEILING, INPUT
+from .paths import Paths
 from .registry import check_baselines, find_baselines
 from .simulated import slide_names
 from .slide_table import Slide, read_slide_table
@@ -43,6 +44,7 @@ class Plan:
         check_starts(self.variants, self.config["audit"]["allow"])
         self.cohorts = list(self.config["cohorts"])
         self.results = self.config["results"]
+        self.paths = Paths(self.results)
         self.baselines = list(dict.fromkeys(self.config["evaluation"]["baselines"]))
         check_baselines(self.baselines)
         clash = set(self.variants) & {*find_baselines(), CEILING, INPUT}
@@ -73,7 +75,7 @@ class Plan:
 
     def simulated_folder(self, name: str) -> str:
         """Where a simulated cohort is written."""
-        return f"{self.results}/simulated/{name}"
+        return str(Path(self.paths.simulated_samples.at(cohort=name)).parent)
 
     def has_slides(self, name: str) -> bool:
         """Whether the cohort brings slides or patch features."""
@@ -131,7 +133,7 @@ class Plan:
     def tile_shards(self, name: str) -> list[str]:
         """Status tables of tiling of a cohort and its members."""
         return [
-            f"{self.results}/slides/{m}/tiles/shard_{i}.tsv"
+            self.paths.tiles_shard.at(cohort=m, shard=i)
             for m in self.members(name)
             if self.has_pixels(m)
             for i in range(self.n_shards(m))
@@ -140,7 +142,7 @@ class Plan:
     def feature_shards(self, name: str, encoder: str) -> list[str]:
         """Status tables of patch features of one encoder."""
         return [
-            f"{self.results}/slides/{m}/features/{encoder}/shard_{i}.tsv"
+            self.paths.features_shard.at(cohort=m, encoder=encoder, shard=i)
             for m in self.members(name)
             if self.has_slides(m)
             for i in range(self.n_shards(m))
@@ -148,14 +150,16 @@ class Plan:
 
     def tile_tables(self, name: str) -> list[str]:
         """One joined status table of tiling a member; why joined, see `feature_tables`."""
-        return [f"{self.results}/slides/{m}/tiles.tsv" for m in self.members(name) if self.has_pixels(m)]
+        return [self.paths.tiles_status.at(cohort=m) for m in self.members(name) if self.has_pixels(m)]
 
     def feature_tables(self, name: str, encoder: str) -> list[str]:
         """One joined status table of patch features a member: what steps for each fold and variant name.
 
         Naming every shard there instead would make edges of shards times folds times variants.
         """
-        return [f"{self.results}/slides/{m}/features/{encoder}.tsv" for m in self.members(name) if self.has_slides(m)]
+        return [
+            self.paths.features_status.at(cohort=m, encoder=encoder) for m in self.members(name) if self.has_slides(m)
+        ]
 
     def feature_source(self, cohort: str, encoder: str) -> dict:
         """The imported feature source of a cohort by the name of its encoder."""
@@ -233,7 +237,8 @@ class Plan:
             for task in self.tasks(name):
                 for method, where in self.methods(name, task):
                     if encoder in (None, where):
-                        out.append(f"{self.results}/predictions/{name}/{where}/{scheme}/{task}/{method}.parquet")
+                        place = {"cohort": name, "encoder": where, "scheme": scheme, "task": task, "method": method}
+                        out.append(self.paths.predictions.at(**place))
         return out
 
     def methods(self, name: str, task: str) -> list[tuple[str, str]]:
