@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mirror.io.errors import InputError
 
 from mirror.core.errors import InputError
 from mirror.core.facts import Fact, Facts, one_line

@@ -78,9 +78,7 @@ def test_a_mistake_in_a_slide_table_is_one_line_when_planning(root, tmp_path):
 
 def test_a_plan_reads_a_slide_table_once(root, tmp_path, monkeypatch):
     file, calls = write(tmp_path / "s.tsv", "slide_id\tpatient_id\tslide_path\na\tp\tx\n"), []
-    monkeypatch.setattr(
-        "mirror.plan.plan.read_slide_table", lambda path: calls.append(path) or read_slide_table(path)
-    )
+    monkeypatch.setattr("mirror.plan.plan.read_slide_table", lambda path: calls.append(path) or read_slide_table(path))
     files = {"samples": str(file), "expression": {"path": "x.tsv"}, "clinical": {"path": "c.tsv"}}
     p = Plan.read({"cohorts": {"A": files}}, root)
     assert p.slides and p.n_shards("A") == 1 and p.shard("A", 0) and p.tile_shards("A")
