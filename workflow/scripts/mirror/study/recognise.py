@@ -11,11 +11,10 @@ from typing import Any
 import pandas as pd
 
 from ..config.sources import ClinicalSource, ExpressionSource
-from ..core.barcodes import parse, patient_id
+from ..core.barcodes import parse
 from ..core.errors import InputError
 from ..readers.clinical import read_clinical
 from ..readers.clinical.base import blank
-from ..readers.clinical.table import PATIENT, find
 from ..readers.expression.read import read_expression
 from ..readers.tables import read_table
 
@@ -184,32 +183,41 @@ def recognise_clinical(path: str | Path, label: str | None = None) -> Table:
         file = _one_file(given, _CLINICAL)
         raw = read_table(file, without=("_rnaseq", "_cnv", "_mut"))
     except InputError as error:
-        settings = {"path": str(given)}
-        return Table(str(given), settings=settings, rows=[Row("clinical", _said(error), "clinical", "open")])
+        return Table(
+            str(given), settings={"path": str(given)}, rows=[Row("clinical", _said(error), "clinical", "open")]
+        )
     out = Table(str(file), settings={"path": str(file)})
     if label:
         out.settings["label"] = label
     out.alternatives = _candidates(raw, file)
+    open_row = None
     try:
         frame, report = read_clinical(ClinicalSource(**out.settings))
     except InputError as error:
-        out.rows.append(Row("clinical", _said(error), _key(error, "clinical"), "open"))
-        if owner := find(raw.columns, PATIENT):  # enough to link slides
-            out.patients = {patient_id(value) for value in blank(raw[owner]).dropna()}
-        return out
+        open_row = Row("time and event", _said(error), _key(error, "clinical"), "open")
+        try:  # without follow-up it may still tell patients and labels
+            frame, report = read_clinical(ClinicalSource(**out.settings, endpoint="none"))
+        except InputError:
+            out.rows.append(Row("clinical", open_row.value, open_row.edit, "open"))
+            return out
     columns = {k: v for k, v in report.get("columns", {}).items() if v}
     out.format = report["format"]
     out.patients = set(frame["patient_id"].astype(str))
     out.rows.append(Row("clinical", f"{report['format']}: {len(frame)} patients"))
     out.rows.append(Row("patient column", str(columns.get("patient_id", "?"))))
     _label_rows(out, frame, columns.get("label"))
-    _time_rows(out, frame, columns, report)
+    if open_row:
+        out.rows.append(open_row)
+        out.follow_up = True  # expected: the workflow asks for it until it is named, or `endpoint: none` is set
+    else:
+        _time_rows(out, frame, columns, report)
+    out.rows += _others(out, columns)
     if columns.get("label") and out.labels:
         out.settings["label"] = columns["label"]
     if report["format"] == "table":
         out.settings |= {k: columns[r] for k, r in (("patient", "patient_id"), ("time", "time"), ("event", "event"))
                          if columns.get(r)}  # fmt: skip
-        if out.follow_up:
+        if out.follow_up and not open_row:
             out.settings["time_unit"] = report["time_unit"]
             out.settings["event_is"] = "1_event" if report["one_means"] == "event" else "1_censored"
     out.rows += [Row("clinical", line, "docs/expression_and_clinical.md", "look") for line in report["warnings"]]
@@ -270,7 +278,13 @@ def _time_rows(out: Table, frame: pd.DataFrame, columns: dict[str, Any], report:
         )
     else:
         out.rows.append(Row("time and event", "not recognised", "clinical.time, clinical.event", "open"))
+
+
+def _others(out: Table, columns: dict[str, Any]) -> list[Row]:
+    """The other columns of times and events."""
+    rows = []
     for role in ("time", "event"):
         others = [c for c in out.alternatives[role] if c != columns.get(role)][:6]
         if others:
-            out.rows.append(Row(f"{role}, alternatives", ", ".join(others)))
+            rows.append(Row(f"{role}, alternatives", ", ".join(others)))
+    return rows

@@ -88,7 +88,9 @@ def config_text(
         plain = clinical.format in ("", "table")
         lines += _keys(clinical, "label time event time_unit event_is" if plain else "label")
         if clinical.format in ("tcga_cdr", "cbioportal"):
-            lines.append("      endpoint: OS    # or DSS, PFI, DFI")
+            lines.append("      endpoint: OS    # or DSS, PFI, DFI, or none")
+        elif "time" not in clinical.settings:
+            lines.append("      # endpoint: none    # a study without survival analysis")
     if samples:
         lines += [
             "",
