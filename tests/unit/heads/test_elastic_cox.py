@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from sksurv.metrics import concordance_index_censored
 
-from mirror.config.evaluation import EvaluationSettings
+from mirror.config.evaluation import ProbeSettings
 from mirror.heads import elastic_cox as cox
-from mirror.heads.survival import TooFewEvents
+from mirror.heads.scaling import Scaling
+from mirror.heads.survival import TooFewEvents, outcome
 
-SETTINGS = EvaluationSettings(probe={"inner_folds": 3})
+
+def fit(x, time, event, x_test, seed=0):
+    """Predictions of test patients."""
+    net = cox.ElasticCoxHead(probe=ProbeSettings(inner_folds=3), seed=seed, scaling=Scaling(5.0))
+    return net.fit(x, outcome(time, event)).prediction(x_test)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +37,7 @@ def simulate(n: int = 240, genes: int = 60, effect: float = 0.25, seed: int = 0)
 def test_finds_the_signal_and_gives_curves():
     """Held-out ranking well above chance; survival falls in time and with risk."""
     x, time, event = simulate(effect=0.6)
-    found = cox.fit_elastic_cox(x[:160], time[:160], event[:160], x[160:], SETTINGS, 0)
+    found = fit(x[:160], time[:160], event[:160], x[160:])
     assert concordance_index_censored(event[160:] == 1, time[160:], found.risk)[0] > 0.7
     assert (np.diff(found.survival, axis=1) <= 1e-12).all() and found.survival.shape == (80, len(found.times))
     order = np.argsort(found.risk)
@@ -42,17 +47,17 @@ def test_finds_the_signal_and_gives_curves():
 def test_without_signal_no_gene_rules():
     """Where nothing can be told, many genes share the ranking and the curves hardly differ between patients."""
     x, time, event = simulate(effect=0.0)
-    found = cox.fit_elastic_cox(x, time, event, np.vstack([np.zeros(60), np.eye(60)]), SETTINGS, 0)
+    found = fit(x, time, event, np.vstack([np.zeros(60), np.eye(60)]))
     share = np.abs(found.risk[1:] - found.risk[0])
     assert share.max() < 0.3 * share.sum()
-    patients = cox.fit_elastic_cox(x, time, event, x, SETTINGS, 0)
+    patients = fit(x, time, event, x)
     assert patients.survival[:, -1].std() < 0.1
 
 
 def test_the_draw_of_inner_folds_matters_little():
     """Averaging over penalties and repeats: other seeds give the same ranking but for neighbours."""
     x, time, event = simulate(effect=0.15)
-    risks = [cox.fit_elastic_cox(x[:160], time[:160], event[:160], x[160:], SETTINGS, seed).risk for seed in (1, 100)]
+    risks = [fit(x[:160], time[:160], event[:160], x[160:], seed).risk for seed in (1, 100)]
     assert np.corrcoef(*risks)[0, 1] > 0.98
 
 
@@ -73,7 +78,7 @@ def test_a_penalty_that_diverges_is_left_out(monkeypatch):
     assert np.isfinite(w[:, :3]).all() and np.isnan(w[:, 3]).all()
     weights = cox.average_weights(np.array([3.0, 2.0, np.nan, 0.0]), w)
     assert weights[2:].tolist() == [0, 0] and weights[1] == pytest.approx(1 / (1 + np.exp(-1)))
-    found = cox.fit_elastic_cox(x[:160], time[:160], event[:160], x[160:], SETTINGS, 0)
+    found = fit(x[:160], time[:160], event[:160], x[160:])
     assert concordance_index_censored(event[160:] == 1, time[160:], found.risk)[0] > 0.7
 
 
@@ -81,6 +86,6 @@ def test_few_events():
     """Under min_events penalties count the same; under two events there is no model."""
     x, time, event = simulate(n=60)
     event[np.flatnonzero(event)[5:]] = 0
-    assert np.isfinite(cox.fit_elastic_cox(x, time, event, x, SETTINGS, 0).risk).all()
+    assert np.isfinite(fit(x, time, event, x).risk).all()
     with pytest.raises(TooFewEvents):
-        cox.fit_elastic_cox(x, time, np.zeros(60, int), x, SETTINGS, 0)
+        fit(x, time, np.zeros(60, int), x)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..dataset.patches import Slides
-from ..heads.survival import CLAMP, TooFewEvents, assign_bins, curve_from_hazards, time_bins, time_grid
+from ..heads.hazard_loss import nll_survival
+from ..heads.hazards import assign_bins, curve_from_hazards, time_bins
+from ..heads.survival import require_events, time_grid
 from .fold_data import FoldData
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,7 @@ class Objective:
             self.class_weight = count.sum() / (self.outputs * count)
             return
         self.time, event = fold.outcome(train)
-        if event.sum() < 2:
-            raise TooFewEvents(f"{event.sum()} training events: no survival model can be fitted")
-        few = event.sum() < fold.settings.survival.min_events
+        few = require_events(event) < fold.settings.survival.min_events
         self.edges = time_bins(
             self.time, event, min(2, fold.settings.survival.bins) if few else fold.settings.survival.bins
         )
@@ -44,10 +44,7 @@ class Objective:
         """Weighted cross-entropy, or the discrete-time negative log likelihood, of training ``rows``."""
         if self.task == "subtyping":
             return nn.functional.cross_entropy(logits, self.target[rows], self.class_weight)
-        h = torch.sigmoid(logits).clamp(CLAMP, 1 - CLAMP)
-        step, bins = torch.arange(self.outputs), self.bins[rows, None]
-        hit = ((step == bins) & (self.event[rows, None] == 1)).float()
-        return -((hit * h.log() + (1 - hit) * torch.log1p(-h)) * (step <= bins)).sum(1).mean()
+        return nll_survival(logits, self.bins[rows], self.event[rows])
 
     def rows(self, fold: FoldData, test, logits_train: np.ndarray, logits_test: np.ndarray):
         """Prediction rows of test patients."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..heads.survival import assign_bins, time_bins
+from ..heads.hazards import assign_bins, time_bins
 
 
 def draw_shots(groups: np.ndarray, k: int, seed: int, repeat: int, fold: int, draw: int) -> np.ndarray:

@@ -1,40 +1,33 @@
-"""Linear heads trained by Adam, as published."""
+"""Linear heads trained by Adam, as published. PyTorch is imported where one is fitted or applied."""
 
 from __future__ import annotations
-
-import logging
 
 import numpy as np
 
 from ..config.evaluation import ProbeSettings
 
-log = logging.getLogger(__name__)
 
-
-def adam_linear(
-    x: np.ndarray,
-    x_test: np.ndarray,
-    outputs: int,
-    loss,
-    lr: float,
-    settings: ProbeSettings,
-    seed: int,
+def fit_adam_linear(
+    x: np.ndarray, outputs: int, loss, lr: float, settings: ProbeSettings, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The published recipe: one linear layer, N(0, 0.01), Adam, fixed epochs, no penalty.
 
     Parameters
     ----------
-    x, x_test : ndarray, shapes (n, D) and (m, D)
+    x : ndarray, shape (n, D)
         Embeddings as they are (the published probe does not standardise).
     outputs : int
     loss : callable
         ``loss(logits (b, outputs), rows (b,) int64 tensor) -> scalar tensor``.
     lr : float
+    settings : ProbeSettings
+        Epochs and batch size.
+    seed : int
+        Seed of the first weights and the order of the patients.
 
     Returns
     -------
-    train, test : ndarray of float64
-        Logits, shapes (n, outputs) and (m, outputs).
+    weight, bias : ndarray of float32, shapes (outputs, D), (outputs,)
     """
     import torch
 
@@ -50,6 +43,12 @@ def adam_linear(
             optimiser.zero_grad()
             loss(head(a[rows]), rows).backward()
             optimiser.step()
-    with torch.no_grad():
-        test = head(torch.as_tensor(np.asarray(x_test, dtype=np.float32)))
-        return head(a).double().numpy(), test.double().numpy()
+    return head.weight.detach().numpy(), head.bias.detach().numpy()
+
+
+def apply_linear(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Logits of a linear layer, computed in float32 as in training; float64 (n, outputs)."""
+    import torch
+
+    a, w, b = (torch.as_tensor(np.ascontiguousarray(part, dtype=np.float32)) for part in (x, weight, bias))
+    return torch.nn.functional.linear(a, w, b).double().numpy()

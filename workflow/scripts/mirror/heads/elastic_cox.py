@@ -25,9 +25,10 @@ from scipy.special import softmax
 from sksurv.linear_model import CoxnetSurvivalAnalysis
 from sksurv.util import Surv
 
-from ..config.evaluation import EvaluationSettings
-from .scaling import Scaling, Standardiser, inner_folds
-from .survival import SurvivalPrediction, TooFewEvents, breslow, cox_loss, time_grid
+from ..config.evaluation import ProbeSettings, SurvivalSettings
+from .cox import breslow, cox_loss
+from .scaling import PLAIN, Scaling, Standardiser, inner_folds
+from .survival import CoxHead, require_events, time_grid
 
 SHRINK = np.geomspace(1.0, 0.02, 14)[1:]
 """Penalties, as shares of the smallest that leaves every gene out (itself no model: it ranks nobody)."""
@@ -98,43 +99,51 @@ def average_weights(loss: np.ndarray, w: np.ndarray) -> np.ndarray:
     return softmax(np.where(usable, -loss, -np.inf))
 
 
-def fit_elastic_cox(
-    x: np.ndarray, time: np.ndarray, event: np.ndarray, x_test: np.ndarray, settings: EvaluationSettings, seed: int
-) -> SurvivalPrediction:
-    """Fit on training patients, predict test patients.
+class ElasticCoxHead(CoxHead):
+    """Elastic-net Cox regression, averaged over penalties; the risk is the linear predictor.
 
     Parameters
     ----------
-    x, time, event : ndarray, shapes (n, G), (n,), (n,)
-    x_test : ndarray, shape (m, G)
-    settings : EvaluationSettings
-        ``baseline.cox_l1_ratio``: the shares of L1 that are averaged over.
-    seed : int
+    settings, probe, seed, scaling
+        See `mirror.heads.survival.SurvivalHead`; ``probe`` gives the number of inner folds alone.
+    l1_ratios : tuple of float
+        Shares of L1 that are averaged over.
 
-    Returns
-    -------
-    SurvivalPrediction
-        Risk is the linear predictor.
-
-    Raises
-    ------
-    TooFewEvents
-        Fewer than two training events.
+    Attributes
+    ----------
+    coef_ : ndarray of float64, shape (D,)
+        Of the standardised features.
     """
-    if event.sum() < 2:
-        raise TooFewEvents(f"{int(event.sum())} training events: no survival model can be fitted")
-    clip = Scaling(settings.baseline.clip)
-    scaler = Standardiser.fit(x, clip, rotate=False)
-    a, b = scaler(x), scaler(x_test)
-    ratios = sorted(settings.baseline.cox_l1_ratio)
-    paths = [(ratio, _largest_alpha(a, time, event, ratio) * SHRINK) for ratio in ratios]
-    w = np.concatenate([_path(a, time, event, ratio, alphas) for ratio, alphas in paths], axis=1)
-    enough = event.sum() >= settings.survival.min_events
-    # Too few events to tell penalties apart: all count the same.
-    folds = settings.probe.inner_folds
-    loss = _held_out_loss(x, time, event, paths, clip, folds, seed) if enough else np.zeros(w.shape[1])
-    coefficients = np.nan_to_num(w) @ average_weights(loss, w)
-    eta, risk = np.clip(a @ coefficients, -OVERFLOW, OVERFLOW), np.clip(b @ coefficients, -OVERFLOW, 20.0)
-    at = time_grid(time)
-    survival = np.exp(-np.outer(np.exp(risk), breslow(eta, time, event, at)))
-    return SurvivalPrediction(b @ coefficients, float(np.median(a @ coefficients)), at, survival)
+
+    kind = "coxnet"
+
+    def __init__(
+        self,
+        settings: SurvivalSettings | None = None,
+        probe: ProbeSettings | None = None,
+        seed: int = 0,
+        scaling: Scaling = PLAIN,
+        l1_ratios: tuple[float, ...] = (0.01,),
+    ) -> None:
+        super().__init__(settings, probe, seed, scaling)
+        self.l1_ratios = l1_ratios
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> ElasticCoxHead:
+        """See `mirror.heads.survival.SurvivalHead.fit`."""
+        time, event = y["time"], y["event"].astype(np.int64)
+        events = require_events(event)
+        settings, probe = self.settings or SurvivalSettings(), self.probe or ProbeSettings()
+        self.notes_, self.penalty_ = [], float("nan")
+        self.scaler_ = Standardiser.fit(X, self.scaling, rotate=False)
+        a = self.scaler_(X)
+        ratios = sorted(self.l1_ratios)
+        paths = [(ratio, _largest_alpha(a, time, event, ratio) * SHRINK) for ratio in ratios]
+        w = np.concatenate([_path(a, time, event, ratio, alphas) for ratio, alphas in paths], axis=1)
+        if events >= settings.min_events:
+            loss = _held_out_loss(X, time, event, paths, self.scaling, probe.inner_folds, self.seed)
+        else:  # too few events to tell penalties apart: all count the same
+            loss = np.zeros(w.shape[1])
+        self.coef_ = np.nan_to_num(w) @ average_weights(loss, w)
+        self.times_, self.threshold_ = time_grid(time), float(np.median(a @ self.coef_))
+        self.baseline_ = breslow(np.clip(a @ self.coef_, -OVERFLOW, OVERFLOW), time, event, self.times_)
+        return self

@@ -1,17 +1,16 @@
-"""Discrete-time survival likelihood (Zadeh and Schmid, IEEE TPAMI 2021)."""
+"""Discrete-time survival likelihood for networks (Zadeh and Schmid, IEEE TPAMI 2021); for arrays see `hazards`."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-SMALLEST = 1e-7
+from .hazards import CLAMP
 
 
 def hazards(logits: Tensor) -> Tensor:
     """Sigmoid, clamped to [1e-7, 1 - 1e-7]; shape kept."""
-    return torch.sigmoid(logits.float()).clamp(SMALLEST, 1 - SMALLEST)
+    return torch.sigmoid(logits.float()).clamp(CLAMP, 1 - CLAMP)
 
 
 def survival_function(logits: Tensor) -> Tensor:
@@ -30,7 +29,7 @@ def nll_survival(logits: Tensor, bins: Tensor, events: Tensor, alpha: float = 0.
     Parameters
     ----------
     logits : Tensor (n, K)
-        One logit a time bin.
+        One logit per time bin.
     bins : Tensor (n,)
         Bin of the event or of censoring, 0 to K - 1.
     events : Tensor (n,)
@@ -44,9 +43,7 @@ def nll_survival(logits: Tensor, bins: Tensor, events: Tensor, alpha: float = 0.
         Mean of (1 - alpha) nll + alpha nll of events.
     """
     h = hazards(logits)
-    bins, events = bins.long()[:, None], events.float()
-    log_alive = F.pad(torch.log1p(-h).cumsum(1), (1, 0))
-    before, at = log_alive.gather(1, bins)[:, 0], log_alive.gather(1, bins + 1)[:, 0]
-    event_term = -events * (before + torch.log(h).gather(1, bins)[:, 0])
-    censored_term = -(1 - events) * at
-    return ((1 - alpha) * (event_term + censored_term) + alpha * event_term).mean()
+    step, bins, events = torch.arange(h.shape[1], device=h.device), bins[:, None], events.float()
+    hit = ((step == bins) & (events[:, None] == 1)).float()
+    loss = -((hit * h.log() + (1 - hit) * torch.log1p(-h)) * (step <= bins)).sum(1)
+    return ((1 - alpha) * loss + alpha * loss * events).mean()

@@ -1,20 +1,20 @@
-"""Linear models on frozen embeddings: a solver that converges, or the published Adam recipe."""
+"""Logistic regression on frozen embeddings: a solver that converges, or the published Adam recipe."""
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.extmath import softmax
 
 from ..config.evaluation import ProbeSettings
-from .adam import adam_linear
+from .adam import apply_linear, fit_adam_linear
 from .scaling import PLAIN, Scaling, Standardiser, inner_folds
-
-log = logging.getLogger(__name__)
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, C: float) -> LogisticRegression:
@@ -51,51 +51,117 @@ def choose_c(x: np.ndarray, y: np.ndarray, settings: ProbeSettings, seed: int) -
     return float(grid[int(losses.mean(axis=0).argmin())])
 
 
-def fit_logistic(
-    x: np.ndarray,
-    y: np.ndarray,
-    x_test: np.ndarray,
-    settings: ProbeSettings,
-    seed: int,
-    scaling: Scaling = PLAIN,
-) -> tuple[list[str], np.ndarray]:
-    """Multinomial logistic regression, penalty chosen inside the training patients.
+class LogisticHead(ClassifierMixin, BaseEstimator):
+    """Multinomial logistic regression whose penalty is chosen by inner cross-validation.
 
     Parameters
     ----------
-    x, y : ndarray, shapes (n, D) and (n,)
-        Training embeddings and labels (str).
-    x_test : ndarray, shape (m, D)
-    settings : ProbeSettings
+    settings : ProbeSettings, optional
+        Grid of penalties, inner folds, solver.
     seed : int
         Seed of the inner folds (lbfgs), or of weights and batches (adam).
     scaling : Scaling
 
+    Attributes
+    ----------
+    classes_ : ndarray of str, shape (K,)
+        Sorted classes of the training patients.
+    coef_, intercept_ : ndarray, shapes (1, D) and (1,) for two classes (lbfgs), else (K, D) and (K,)
+        Of the standardised and possibly rotated features; no rows for a single class.
+    scaler_ : Standardiser or None
+        None for adam, which takes embeddings as they are.
+    penalty_ : float
+        The chosen C; NaN where none was chosen.
+    notes_ : list of str
+        Fallbacks that were taken.
+    """
+
+    def __init__(self, settings: ProbeSettings | None = None, seed: int = 0, scaling: Scaling = PLAIN) -> None:
+        self.settings, self.seed, self.scaling = settings, seed, scaling
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> LogisticHead:
+        """Fit on training features (n, D) and labels (n,)."""
+        settings = self.settings or ProbeSettings()
+        y = np.asarray(y).astype(str)
+        self.classes_ = np.array(sorted(set(y)))
+        self.scaler_, self.penalty_, self.notes_ = None, float("nan"), []
+        if len(self.classes_) == 1:  # nothing to learn; the only class known is predicted
+            self.coef_, self.intercept_ = np.zeros((0, np.shape(X)[1])), np.zeros(0)
+            self.notes_.append("training patients are of one class")
+            return self
+        if settings.solver == "adam":
+            self.coef_, self.intercept_ = self._fit_adam(X, y, settings)
+            return self
+        self.scaler_ = Standardiser.fit(X, self.scaling)
+        a = self.scaler_(X)
+        self.penalty_ = choose_c(a, y, settings, self.seed)
+        model = _logistic(a, y, self.penalty_)
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        return self
+
+    def _fit_adam(self, X: np.ndarray, y: np.ndarray, settings: ProbeSettings) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        target = torch.as_tensor(np.searchsorted(self.classes_, y))
+        criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        loss = lambda z, rows: criterion(z, target[rows])  # noqa: E731
+        return fit_adam_linear(X, len(self.classes_), loss, settings.lr_subtyping, settings, self.seed)
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Logits, float64 (n, 1) for two classes (lbfgs) or (n, K)."""
+        if self.scaler_ is None:
+            return apply_linear(self.coef_, self.intercept_, X)
+        return self.scaler_(X) @ self.coef_.T + self.intercept_
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities, float64 (n, K), in the order of ``classes_``."""
+        if len(self.classes_) == 1:
+            return np.ones((len(X), 1))
+        logits = self.decision_function(X)
+        if logits.shape[1] > 1:
+            return softmax(logits, copy=False)
+        p = expit(logits[:, 0])
+        return np.stack([1 - p, p], axis=1)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The most probable class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fitted model as plain data, for JSON: coefficients of the standardised, unrotated features."""
+        scaler = self.scaler_
+        return {
+            "kind": "logistic",
+            "classes": self.classes_.tolist(),
+            "coef": (self.coef_ if scaler is None else scaler.unrotate(self.coef_.T).T).tolist(),
+            "intercept": self.intercept_.tolist(),
+            "scaler": None if scaler is None else scaler.to_dict(),
+            "penalty": None if np.isnan(self.penalty_) else self.penalty_,
+            "notes": list(self.notes_),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LogisticHead:
+        """A head that predicts as the one that was stored, up to rounding."""
+        head = cls()
+        head.classes_ = np.array(data["classes"], dtype=str)
+        head.coef_ = np.array(data["coef"], dtype=np.float64)
+        head.intercept_ = np.array(data["intercept"], dtype=np.float64)
+        head.scaler_ = None if data["scaler"] is None else Standardiser.from_dict(data["scaler"])
+        head.penalty_ = float("nan") if data["penalty"] is None else data["penalty"]
+        head.notes_ = list(data["notes"])
+        return head
+
+
+def fit_logistic(
+    x: np.ndarray, y: np.ndarray, x_test: np.ndarray, settings: ProbeSettings, seed: int, scaling: Scaling = PLAIN
+) -> tuple[list[str], np.ndarray]:
+    """Fit a `LogisticHead` on ``x`` (n, D) and ``y`` (n,) and predict ``x_test`` (m, D).
+
     Returns
     -------
     classes : list of str
-    probabilities : ndarray of float64, shape (m, C)
+    probabilities : ndarray of float64, shape (m, K)
     """
-    y = np.asarray(y).astype(str)
-    classes = sorted(set(y))
-    if len(classes) == 1:  # nothing to learn; the only class known is predicted
-        return classes, np.ones((len(x_test), 1))
-    if settings.solver == "adam":
-        return classes, _adam_classes(x, y, x_test, classes, settings, seed)
-    scaler = Standardiser.fit(x, scaling)
-    a, b = scaler(x), scaler(x_test)
-    model = _logistic(a, y, choose_c(a, y, settings, seed))
-    return [str(name) for name in model.classes_], model.predict_proba(b)
-
-
-def _adam_classes(x, y, x_test, classes: Sequence[str], settings: ProbeSettings, seed: int) -> np.ndarray:
-    import torch
-
-    target = torch.as_tensor(np.searchsorted(classes, y))
-    criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    _, logits = adam_linear(
-        x, x_test, len(classes), lambda z, rows: criterion(z, target[rows]), settings.lr_subtyping, settings, seed
-    )
-    logits = logits - logits.max(axis=1, keepdims=True)
-    p = np.exp(logits)
-    return p / p.sum(axis=1, keepdims=True)
+    head = LogisticHead(settings, seed, scaling).fit(x, y)
+    return head.classes_.tolist(), head.predict_proba(x_test)

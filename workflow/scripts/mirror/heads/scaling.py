@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -66,6 +67,27 @@ class Standardiser:
         if self.how.weights is not None:
             z = z * self.how.weights
         return z if self.rotation is None else z @ self.rotation
+
+    def unrotate(self, weights: np.ndarray) -> np.ndarray:
+        """Coefficients of the standardised features, (D, ...), from those of the rotated ones."""
+        return weights if self.rotation is None else self.rotation @ weights
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: lists and numbers. The rotation is left out; `unrotate` the coefficients that go with it."""
+        return {
+            "mean": self.mean.tolist(),
+            # A constant column has an infinite scale, which JSON does not know.
+            "scale": [float(value) if np.isfinite(value) else None for value in self.scale],
+            "clip": self.how.clip,
+            "weights": None if self.how.weights is None else np.asarray(self.how.weights, dtype=float).tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Standardiser:
+        """The inverse of `to_dict`."""
+        weights = None if data["weights"] is None else np.array(data["weights"], dtype=np.float64)
+        scale = np.array([np.inf if value is None else value for value in data["scale"]], dtype=np.float64)
+        return cls(np.array(data["mean"], dtype=np.float64), scale, None, Scaling(data["clip"], weights))
 
 
 def inner_folds(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

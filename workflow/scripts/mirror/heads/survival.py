@@ -11,22 +11,20 @@ training patients. Documented fallbacks, so that no fold ends in NaN:
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.base import BaseEstimator
 
 from ..config.evaluation import ProbeSettings, SurvivalSettings
-from .adam import adam_linear
+from .adam import apply_linear, fit_adam_linear
+from .cox import breslow, cox_loss, fit_cox
+from .hazards import assign_bins, curve_from_hazards, fit_hazards, nll_discrete, time_bins
 from .scaling import PLAIN, Scaling, Standardiser, inner_folds
 
-log = logging.getLogger(__name__)
 GRID_POINTS = 32
-CLAMP = 1e-7
-BIAS_PENALTY = 1e-3
-"""Keeps the bias finite in a bin that nobody survives; elsewhere it changes the fourth digit."""
 INNER_TOL = 1e-3
 """Gradient at which fits that only choose a penalty stop."""
 
@@ -37,12 +35,12 @@ class TooFewEvents(ValueError):
 
 @dataclass(frozen=True)
 class SurvivalPrediction:
-    """What a survival head says about test patients.
+    """What a survival head says about patients.
 
     Attributes
     ----------
     risk : ndarray of float64, shape (m,)
-        One risk a patient, larger is worse.
+        One risk per patient, larger is worse.
     threshold : float
         Median risk of the training patients.
     times : ndarray of float64, shape (T,)
@@ -57,146 +55,12 @@ class SurvivalPrediction:
     survival: np.ndarray
 
 
-def time_bins(time: np.ndarray, event: np.ndarray, bins: int) -> np.ndarray:
-    """Inner edges of time bins, at quantiles of the event times.
-
-    Parameters
-    ----------
-    time, event : ndarray, shape (n,)
-        TRAINING patients alone, days and 1 for an event.
-    bins : int
-
-    Returns
-    -------
-    ndarray of float64, shape (at most bins - 1,)
-        Strictly increasing; bin k is [edge k-1, edge k). Every bin holds an event.
-    """
-    times = np.asarray(time, dtype=np.float64)[np.asarray(event) == 1]
-    if len(times) == 0:
-        return np.empty(0)
-    edges = np.unique(np.quantile(times, np.linspace(0, 1, bins + 1)[1:-1]))
-    # An edge at the first event time, or between the same two events as its neighbour, would
-    # leave a bin without events, whose hazard cannot be fitted.
-    below = np.searchsorted(np.sort(times), edges, side="left")
-    keep = np.diff(np.r_[0, below]) > 0
-    return edges[keep & (below < len(times))]
-
-
-def assign_bins(time: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Bin of each time, int64, 0 to len(edges)."""
-    return np.searchsorted(edges, np.asarray(time, dtype=np.float64), side="right")
-
-
-def nll_discrete(logits: np.ndarray, bins: np.ndarray, event: np.ndarray, alpha: float = 0.0) -> float:
-    """Negative log likelihood of discrete-time hazards, as published.
-
-    For an event in bin T: -[sum over t < T of log(1 - h_t) + log h_T]; censored in bin T:
-    -sum over t <= T of log(1 - h_t). Returned is the mean of (1 - alpha) NLL + alpha NLL of
-    events alone.
-
-    Parameters
-    ----------
-    logits : ndarray, shape (n, B)
-    bins : ndarray of int, shape (n,)
-    event : ndarray of int, shape (n,)
-        1 for an event.
-    alpha : float
-    """
-    h = np.clip(expit(logits), CLAMP, 1 - CLAMP)
-    step = np.arange(logits.shape[1])
-    is_event = (event == 1)[:, None]
-    before = step < bins[:, None]
-    here = step == bins[:, None]
-    died = -(before * np.log1p(-h) + here * np.log(h)).sum(1) * is_event[:, 0]
-    censored = -((before | here) * np.log1p(-h)).sum(1) * ~is_event[:, 0]
-    return float(((1 - alpha) * (died + censored) + alpha * died).mean())
-
-
-def fit_hazards(
-    x: np.ndarray,
-    bins: np.ndarray,
-    event: np.ndarray,
-    n_bins: int,
-    C: float,
-    tol: float = 1e-6,
-    first: np.ndarray | None = None,
-) -> np.ndarray:
-    """L2-penalised discrete-time hazards, one linear output a bin (the published head).
-
-    The likelihood is that of a logistic regression over the (patient, bin) pairs at risk.
-
-    Returns
-    -------
-    ndarray of float64, shape (D + 1, n_bins)
-        Weights; the last row is the bias, which is penalised by a trifle only.
-    """
-    at_risk = np.arange(n_bins) <= bins[:, None]
-    target = (np.arange(n_bins) == bins[:, None]) & (event == 1)[:, None]
-    a = np.c_[x, np.ones(len(x))]
-    # Start at the bins' own event rates: the solution when the penalty is infinite.
-    start = np.zeros((a.shape[1], n_bins))
-    rate = (target.sum(0) + 0.5) / (at_risk.sum(0) + 1.0)
-    start[-1] = np.log(rate / (1 - rate))
-
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        w = flat.reshape(start.shape)
-        z = a @ w
-        loss = (at_risk * (np.logaddexp(0, z) - target * z)).sum()
-        gradient = a.T @ (at_risk * (expit(z) - target))
-        gradient[:-1] += w[:-1] / C
-        drift = w[-1] - start[-1]
-        gradient[-1] += BIAS_PENALTY * drift
-        return loss + 0.5 * (w[:-1] ** 2).sum() / C + 0.5 * BIAS_PENALTY * (drift @ drift), gradient.ravel()
-
-    begin = start if first is None else first
-    found = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": tol})
-    return found.x.reshape(start.shape)
-
-
-def cox_loss(eta: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[float, np.ndarray]:
-    """Breslow negative log partial likelihood (a sum) and its gradient in the linear predictor.
-
-    Parameters
-    ----------
-    eta, time, event : ndarray, shape (n,)
-    """
-    order = np.argsort(-time, kind="stable")
-    top = eta.max()
-    weight = np.exp(eta[order] - top)
-    total = np.cumsum(weight)
-    # Everybody with the same time is in the risk set of that time.
-    last = np.searchsorted(-time[order], -time[order], side="right") - 1
-    risk_set = total[last]
-    died = event[order] == 1
-    value = (np.log(risk_set[died]) + top - eta[order][died]).sum()
-    share = np.where(died, 1.0 / risk_set, 0.0)
-    first = np.searchsorted(-time[order], -time[order], side="left")
-    later = np.cumsum(share[::-1])[::-1]  # sum over events at this place and after it
-    gradient = np.empty_like(eta)
-    gradient[order] = weight * later[first] - died
-    return float(value), gradient
-
-
-def fit_cox(
-    x: np.ndarray, time: np.ndarray, event: np.ndarray, C: float, tol: float = 1e-6, first: np.ndarray | None = None
-) -> np.ndarray:
-    """Ridge Cox by L-BFGS from ``first``: minimises the Breslow loss + |w|^2 / (2 C). Returns w, shape (D,)."""
-
-    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = cox_loss(x @ w, time, event)
-        return value + 0.5 * (w @ w) / C, x.T @ slope + w / C
-
-    start = np.zeros(x.shape[1]) if first is None else first
-    return minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "gtol": tol}).x
-
-
-def breslow(eta: np.ndarray, time: np.ndarray, event: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Breslow's cumulative baseline hazard at the times ``at``."""
-    order = np.argsort(time)
-    t, d, w = time[order], event[order] == 1, np.exp(eta[order])
-    remaining = np.cumsum(w[::-1])[::-1][np.searchsorted(t, t, side="left")]
-    steps = np.cumsum(np.where(d, 1.0 / remaining, 0.0))
-    return np.r_[0.0, steps][np.searchsorted(t, at, side="right")]
+def outcome(time: np.ndarray, event: np.ndarray) -> np.ndarray:
+    """Times (days) and events (1 or 0) as one structured array, as scikit-survival has them."""
+    time, event = np.asarray(time, dtype=np.float64), np.asarray(event).astype(np.int64) == 1
+    y = np.empty(len(time), dtype=[("event", bool), ("time", np.float64)])
+    y["event"], y["time"] = event, time
+    return y
 
 
 def time_grid(time: np.ndarray, points: int = GRID_POINTS) -> np.ndarray:
@@ -204,12 +68,18 @@ def time_grid(time: np.ndarray, points: int = GRID_POINTS) -> np.ndarray:
     return np.unique(np.quantile(time, np.linspace(0, 1, points)))
 
 
-def curve_from_hazards(h: np.ndarray, edges: np.ndarray, end: float, at: np.ndarray) -> np.ndarray:
-    """Survival curves from hazards per bin, linear between the bins' edges."""
-    stop = np.maximum(end, (edges[-1] if len(edges) else 0.0) * (1 + 1e-9) + 1e-9)
-    knots = np.r_[0.0, edges, stop]
-    values = np.c_[np.ones(len(h)), np.cumprod(1 - h, axis=1)]
-    return np.stack([np.interp(at, knots, row) for row in values])
+def require_events(event: np.ndarray) -> int:
+    """The number of training events.
+
+    Raises
+    ------
+    TooFewEvents
+        Fewer than two.
+    """
+    events = int(np.sum(event))
+    if events < 2:
+        raise TooFewEvents(f"{events} training events: no survival model can be fitted")
+    return events
 
 
 def _choose(x, strata, fit_score, grid, folds, seed) -> float:
@@ -226,6 +96,230 @@ def _choose(x, strata, fit_score, grid, folds, seed) -> float:
     return float(grid[int(score.argmin())])
 
 
+class SurvivalHead(BaseEstimator):
+    """What survival heads share.
+
+    Parameters
+    ----------
+    settings : SurvivalSettings, optional
+        Time bins, and the number of events below which nothing is chosen.
+    probe : ProbeSettings, optional
+        Grid of penalties, inner folds, solver.
+    seed : int
+    scaling : Scaling
+
+    Attributes
+    ----------
+    times_ : ndarray of float64, shape (T,)
+        Days at which survival curves are given by default.
+    threshold_ : float
+        Median risk of the training patients.
+    penalty_ : float
+        The chosen C; NaN where none was chosen.
+    scaler_ : Standardiser or None
+    notes_ : list of str
+        Fallbacks that were taken.
+    """
+
+    kind = ""
+
+    def __init__(
+        self,
+        settings: SurvivalSettings | None = None,
+        probe: ProbeSettings | None = None,
+        seed: int = 0,
+        scaling: Scaling = PLAIN,
+    ) -> None:
+        self.settings, self.probe, self.seed, self.scaling = settings, probe, seed, scaling
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> SurvivalHead:
+        """Fit on training features (n, D) and outcomes (n,), see `outcome`.
+
+        Raises
+        ------
+        TooFewEvents
+            Fewer than two training events.
+        """
+        settings, probe = self.settings or SurvivalSettings(), self.probe or ProbeSettings()
+        time, event = y["time"], y["event"].astype(np.int64)
+        events = require_events(event)
+        self.notes_: list[str] = []
+        self.penalty_, self.scaler_ = float("nan"), None
+        grid, n_bins = sorted(probe.C), settings.bins
+        if events < settings.min_events:
+            few = f"{events} training events (under {settings.min_events})"
+            self.notes_.append(f"{few}: strongest penalty, at most 2 bins")
+            grid, n_bins = grid[:1], min(n_bins, 2)
+        self.times_ = time_grid(time)
+        self.threshold_ = float(np.median(self._fit(X, time, event, grid, n_bins, probe)))
+        return self
+
+    def _fit(self, X, time, event, grid: list[float], n_bins: int, probe: ProbeSettings) -> np.ndarray:
+        """Fit and return the risks of the training patients."""
+        raise NotImplementedError
+
+    def predict_risk(self, X: np.ndarray) -> np.ndarray:
+        """One risk per row, float64 (m,); larger is worse."""
+        raise NotImplementedError
+
+    def predict_survival(self, X: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+        """Probability of surviving beyond each time in days (``times_`` by default), float64 (m, T)."""
+        raise NotImplementedError
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The risks, as scikit-survival's estimators give them."""
+        return self.predict_risk(X)
+
+    def prediction(self, X: np.ndarray) -> SurvivalPrediction:
+        """Risks and survival curves, with the threshold of the training patients."""
+        return SurvivalPrediction(self.predict_risk(X), self.threshold_, self.times_, self.predict_survival(X))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fitted model as plain data, for JSON: coefficients of the standardised, unrotated features."""
+        return {
+            "kind": self.kind,
+            "times": self.times_.tolist(),
+            "threshold": self.threshold_,
+            "penalty": None if np.isnan(self.penalty_) else self.penalty_,
+            "scaler": None if self.scaler_ is None else self.scaler_.to_dict(),
+            "notes": list(self.notes_),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SurvivalHead:
+        """A head that predicts as the one that was stored, up to rounding."""
+        head = cls()
+        head.times_, head.threshold_ = np.array(data["times"], dtype=np.float64), data["threshold"]
+        head.penalty_ = float("nan") if data["penalty"] is None else data["penalty"]
+        head.scaler_ = None if data["scaler"] is None else Standardiser.from_dict(data["scaler"])
+        head.notes_ = list(data["notes"])
+        return head
+
+
+class CoxHead(SurvivalHead):
+    """Ridge Cox regression; the risk is the linear predictor.
+
+    Further attributes: ``coef_`` (D,), of the standardised and possibly rotated features, and ``baseline_`` (T,),
+    Breslow's cumulative baseline hazard at ``times_``.
+    """
+
+    kind = "cox"
+
+    def _fit(self, X, time, event, grid: list[float], n_bins: int, probe: ProbeSettings) -> np.ndarray:
+        self.scaler_ = Standardiser.fit(X, self.scaling)
+        x = self.scaler_(X)
+
+        def held_out(a, b, train, test, C, first):  # Verweij and van Houwelingen's cross-validated likelihood
+            w = fit_cox(a, time[train], event[train], C, INNER_TOL, first)
+            both = np.r_[train, test]
+            eta = np.r_[a @ w, b @ w]
+            return cox_loss(eta, time[both], event[both])[0] - cox_loss(a @ w, time[train], event[train])[0], w
+
+        self.penalty_ = _choose(x, event, held_out, grid, probe.inner_folds, self.seed)
+        self.coef_ = fit_cox(x, time, event, self.penalty_)
+        eta = x @ self.coef_
+        self.baseline_ = breslow(eta, time, event, self.times_)
+        return eta
+
+    def predict_risk(self, X: np.ndarray) -> np.ndarray:
+        """The linear predictor, float64 (m,)."""
+        return self.scaler_(X) @ self.coef_
+
+    def predict_survival(self, X: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+        """See `SurvivalHead.predict_survival`; between ``times_`` the baseline hazard is that of the time before."""
+        base = self.baseline_
+        if times is not None:
+            base = np.r_[0.0, base][np.searchsorted(self.times_, times, side="right")]
+        # Far from the training patients exp() could overflow; a hazard ratio of e^20 is certain death anyway.
+        return np.exp(-np.outer(np.exp(np.clip(self.predict_risk(X), -50, 20)), base))
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `SurvivalHead.to_dict`."""
+        coef = self.scaler_.unrotate(self.coef_)
+        return super().to_dict() | {"coef": coef.tolist(), "baseline": self.baseline_.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> CoxHead:
+        """See `SurvivalHead.from_dict`."""
+        head = super().from_dict(data)
+        head.coef_, head.baseline_ = (np.array(data[key], dtype=np.float64) for key in ("coef", "baseline"))
+        return head
+
+
+class DiscreteHead(SurvivalHead):
+    """Discrete-time hazards on time bins; the risk is minus the sum of the survival function over bins.
+
+    Further attributes: ``coef_`` (D, bins), ``intercept_`` (bins,), the bins' inner edges ``edges_`` (days) and
+    the last training time ``end_`` (days). ``probe.solver: adam`` is the published recipe.
+    """
+
+    kind = "discrete"
+
+    def _fit(self, X, time, event, grid: list[float], n_bins: int, probe: ProbeSettings) -> np.ndarray:
+        self.edges_, self.end_ = time_bins(time, event, n_bins), float(time.max())
+        if len(self.edges_) + 1 < n_bins:
+            self.notes_.append(f"time bins collapse: {len(self.edges_) + 1} of {n_bins} are left")
+        bins, n_bins = assign_bins(time, self.edges_), len(self.edges_) + 1
+        if probe.solver == "adam":
+            weight, self.intercept_ = self._fit_adam(X, bins, event, n_bins, probe)
+            self.coef_ = weight.T
+        else:
+            self.scaler_ = Standardiser.fit(X, self.scaling)
+            x = self.scaler_(X)
+
+            def held_out(a, b, train, test, C, first):
+                w = fit_hazards(a, bins[train], event[train], n_bins, C, INNER_TOL, first)
+                return nll_discrete(b @ w[:-1] + w[-1], bins[test], event[test]) * len(test), w
+
+            strata = bins * 2 + event if np.unique(bins * 2 + event, return_counts=True)[1].min() > 1 else event
+            self.penalty_ = _choose(x, strata, held_out, grid, probe.inner_folds, self.seed)
+            w = fit_hazards(x, bins, event, n_bins, self.penalty_)
+            self.coef_, self.intercept_ = w[:-1], w[-1]
+        return self.predict_risk(X)
+
+    def _fit_adam(self, X, bins, event, n_bins: int, probe: ProbeSettings) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        from .hazard_loss import nll_survival
+
+        where, died = torch.as_tensor(bins), torch.as_tensor(event)
+        loss = lambda logits, rows: nll_survival(logits, where[rows], died[rows])  # noqa: E731
+        return fit_adam_linear(X, n_bins, loss, probe.lr_survival, probe, self.seed)
+
+    def predict_hazards(self, X: np.ndarray) -> np.ndarray:
+        """Hazard of each time bin, float64 (m, bins)."""
+        if self.scaler_ is None:
+            return expit(apply_linear(self.coef_.T, self.intercept_, X))
+        return expit(self.scaler_(X) @ self.coef_ + self.intercept_)
+
+    def predict_risk(self, X: np.ndarray) -> np.ndarray:
+        """Minus the sum of the survival function over bins, float64 (m,)."""
+        return -np.cumprod(1 - self.predict_hazards(X), axis=1).sum(axis=1)
+
+    def predict_survival(self, X: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+        """See `SurvivalHead.predict_survival`; linear between the bins' edges."""
+        at = self.times_ if times is None else np.asarray(times, dtype=np.float64)
+        return curve_from_hazards(self.predict_hazards(X), self.edges_, self.end_, at)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `SurvivalHead.to_dict`."""
+        coef = self.coef_ if self.scaler_ is None else self.scaler_.unrotate(self.coef_)
+        more = {"coef": coef.tolist(), "intercept": self.intercept_.tolist(), "edges": self.edges_.tolist()}
+        return super().to_dict() | more | {"end": self.end_}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DiscreteHead:
+        """See `SurvivalHead.from_dict`."""
+        head = super().from_dict(data)
+        for key in ("coef", "intercept", "edges"):
+            setattr(head, f"{key}_", np.array(data[key], dtype=np.float64))
+        head.end_ = data["end"]
+        return head
+
+
+HEADS = {head.kind: head for head in (CoxHead, DiscreteHead)}
+
+
 def fit_survival(
     x: np.ndarray,
     time: np.ndarray,
@@ -237,22 +331,19 @@ def fit_survival(
     seed: int,
     scaling: Scaling = PLAIN,
 ) -> tuple[SurvivalPrediction, list[str]]:
-    """Fit a survival head on training patients and predict test patients.
+    """Fit the survival head ``head`` ("discrete" or "cox") on training patients and predict test patients.
 
     Parameters
     ----------
     x, time, event : ndarray, shapes (n, D), (n,), (n,)
         Training embeddings, days, and 1 for an event.
     x_test : ndarray, shape (m, D)
-    head : {"discrete", "cox"}
-    settings, probe : SurvivalSettings, ProbeSettings
-    seed : int
-    scaling : Scaling
+    head, settings, probe, seed, scaling
+        See `SurvivalHead`.
 
     Returns
     -------
     prediction : SurvivalPrediction
-        Risk is -sum of the survival function over bins (discrete) or the linear predictor (cox).
     notes : list of str
         Fallbacks that were taken.
 
@@ -261,65 +352,5 @@ def fit_survival(
     TooFewEvents
         Fewer than two training events.
     """
-    time, event = np.asarray(time, dtype=np.float64), np.asarray(event).astype(np.int64)
-    events, notes = int(event.sum()), []
-    if events < 2:
-        raise TooFewEvents(f"{events} training events: no survival model can be fitted")
-    grid, n_bins = sorted(probe.C), settings.bins
-    if events < settings.min_events:
-        notes.append(f"{events} training events (under {settings.min_events}): strongest penalty, at most 2 bins")
-        grid, n_bins = grid[:1], min(n_bins, 2)
-    published = head == "discrete" and probe.solver == "adam"
-    at = time_grid(time)
-    if not published:
-        scaler = Standardiser.fit(x, scaling)
-        x, x_test = scaler(x), scaler(x_test)
-    if head == "cox":
-
-        def held_out(a, b, train, test, C, first):  # Verweij and van Houwelingen's cross-validated likelihood
-            w = fit_cox(a, time[train], event[train], C, INNER_TOL, first)
-            both = np.r_[train, test]
-            eta = np.r_[a @ w, b @ w]
-            return cox_loss(eta, time[both], event[both])[0] - cox_loss(a @ w, time[train], event[train])[0], w
-
-        w = fit_cox(x, time, event, _choose(x, event, held_out, grid, probe.inner_folds, seed))
-        eta, risk = x @ w, x_test @ w
-        base = breslow(eta, time, event, at)
-        # Far from the training patients exp() could overflow; a hazard ratio of e^20 is certain death anyway.
-        survival = np.exp(-np.outer(np.exp(np.clip(risk, -50, 20)), base))
-        return SurvivalPrediction(risk, float(np.median(eta)), at, survival), notes
-    edges = time_bins(time, event, n_bins)
-    if len(edges) + 1 < n_bins:
-        notes.append(f"time bins collapse: {len(edges) + 1} of {n_bins} are left")
-    bins, n_bins = assign_bins(time, edges), len(edges) + 1
-    if published:
-        logits, logits_test = _adam_hazards(x, x_test, bins, event, n_bins, probe, seed)
-    else:
-
-        def held_out(a, b, train, test, C, first):
-            w = fit_hazards(a, bins[train], event[train], n_bins, C, INNER_TOL, first)
-            return nll_discrete(b @ w[:-1] + w[-1], bins[test], event[test]) * len(test), w
-
-        strata = bins * 2 + event if np.unique(bins * 2 + event, return_counts=True)[1].min() > 1 else event
-        w = fit_hazards(x, bins, event, n_bins, _choose(x, strata, held_out, grid, probe.inner_folds, seed))
-        logits, logits_test = x @ w[:-1] + w[-1], x_test @ w[:-1] + w[-1]
-    h, h_test = expit(logits), expit(logits_test)
-    risk, risk_test = (-np.cumprod(1 - v, axis=1).sum(axis=1) for v in (h, h_test))
-    curve = curve_from_hazards(h_test, edges, float(time.max()), at)
-    return SurvivalPrediction(risk_test, float(np.median(risk)), at, curve), notes
-
-
-def _adam_hazards(x, x_test, bins, event, n_bins: int, probe: ProbeSettings, seed: int):
-    """The published survival probe: Adam on the discrete-time NLL."""
-    import torch
-
-    step = torch.arange(n_bins)
-    at_risk = step <= torch.as_tensor(bins)[:, None]
-    target = ((step == torch.as_tensor(bins)[:, None]) & (torch.as_tensor(event) == 1)[:, None]).float()
-
-    def loss(logits, rows):
-        h = torch.sigmoid(logits).clamp(CLAMP, 1 - CLAMP)
-        terms = target[rows] * h.log() + (1 - target[rows]) * (1 - h).log()
-        return -(terms * at_risk[rows]).sum(1).mean()
-
-    return adam_linear(x, x_test, n_bins, loss, probe.lr_survival, probe, seed)
+    model = HEADS[head](settings, probe, seed, scaling).fit(x, outcome(time, event))
+    return model.prediction(x_test), model.notes_

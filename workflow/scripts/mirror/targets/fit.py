@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
-from ..heads.logistic import fit_logistic
+from ..heads.logistic import LogisticHead
 from ..heads.scaling import PLAIN, Scaling
-from ..heads.survival import fit_survival
+from ..heads.stored import Head
+from ..heads.survival import HEADS
 from .classes import subtyping_rows
-from .survival import survival_rows
+from .survival import outcome_of, survival_rows
 
-log = logging.getLogger(__name__)
+
+def fit_head(
+    task: str,
+    head: str,
+    x: np.ndarray,
+    table: pd.DataFrame,
+    settings: EvaluationSettings,
+    seed: int,
+    scaling: Scaling = PLAIN,
+) -> Head:
+    """Fit one linear head on training patients.
+
+    Parameters
+    ----------
+    task : {"subtyping", "survival"}
+    head : {"logistic", "discrete", "cox"}
+    x : ndarray, shape (n, D)
+    table : pandas.DataFrame
+        Rows of the patients table, in the order of ``x``.
+    settings, seed, scaling
+        See `LogisticHead` and `SurvivalHead`.
+
+    Returns
+    -------
+    LogisticHead or SurvivalHead
+    """
+    if task == "subtyping":
+        return LogisticHead(settings.probe, seed, scaling).fit(x, table["label"].to_numpy(str))
+    return HEADS[head](settings.survival, settings.probe, seed, scaling).fit(x, outcome_of(table))
+
+
+def predict_rows(model: Head, x: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of predictions of test patients, beside their outcomes in ``table`` (in the order of ``x``).
+
+    Returns
+    -------
+    pandas.DataFrame
+        See `subtyping_rows` and `survival_rows`.
+    """
+    if isinstance(model, LogisticHead):
+        truth = table["label"].to_numpy(str)
+        return subtyping_rows(table.index, truth, model.classes_.tolist(), model.predict_proba(x))
+    found, known = model.prediction(x), outcome_of(table)
+    risks = (found.risk, found.threshold, found.times, found.survival)
+    return survival_rows(table.index, known["time"], known["event"], *risks)
 
 
 def fit_task(
@@ -28,41 +71,16 @@ def fit_task(
     seed: int,
     scaling: Scaling = PLAIN,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Fit one linear head on one fold and predict its test patients.
-
-    Parameters
-    ----------
-    task : {"subtyping", "survival"}
-    head : {"logistic", "discrete", "cox"}
-    x, x_test : ndarray, shapes (n, D), (m, D)
-    table, table_test : pandas.DataFrame
-        Rows of the patients table, in the order of ``x`` and ``x_test``.
-    settings, seed, scaling
-        See `fit_logistic` and `fit_survival`.
+    """`fit_head` on one fold's training patients, then `predict_rows` of its test patients.
 
     Returns
     -------
     rows : pandas.DataFrame
-        See `subtyping_rows` and `survival_rows`.
     notes : list of str
+        Fallbacks that were taken.
     """
-    if task == "subtyping":
-        truth = table["label"].to_numpy(str)
-        classes, p = fit_logistic(x, truth, x_test, settings.probe, seed, scaling)
-        notes = ["training patients are of one class"] if len(classes) == 1 else []
-        return subtyping_rows(table_test.index, table_test["label"].to_numpy(str), classes, p), notes
-    time, event = table["time_days"].to_numpy(float), table["event"].to_numpy(float).astype(int)
-    found, notes = fit_survival(x, time, event, x_test, head, settings.survival, settings.probe, seed, scaling)
-    rows = survival_rows(
-        table_test.index,
-        table_test["time_days"].to_numpy(float),
-        table_test["event"].to_numpy(float).astype(int),
-        found.risk,
-        found.threshold,
-        found.times,
-        found.survival,
-    )
-    return rows, notes
+    model = fit_head(task, head, x, table, settings, seed, scaling)
+    return predict_rows(model, x_test, table_test), model.notes_
 
 
 def heads_of(task: str, settings: EvaluationSettings) -> list[str]:

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..heads.survival import outcome
+
+
+def outcome_of(table: pd.DataFrame) -> np.ndarray:
+    """Follow-up times and events of rows of the patients table (see `mirror.heads.survival.outcome`)."""
+    return outcome(table["time_days"].to_numpy(float), table["event"].to_numpy(float))
+
 
 def survival_rows(
     patients: Sequence[str],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...heads.elastic_cox import fit_elastic_cox
+from ...heads.elastic_cox import ElasticCoxHead
+from ...heads.survival import outcome
 from ..fold_data import FoldData
 from ..registry import baseline
 
@@ -15,7 +16,11 @@ def fit(fold: FoldData):
     compared with its input under one head.
     """
     x, train, x_test, test = fold.rna()
-    found = fit_elastic_cox(x, *fold.outcome(train), x_test, fold.settings, fold.seed)
+    settings = fold.settings
+    net = ElasticCoxHead(
+        settings.survival, settings.probe, fold.seed, fold.clipped, tuple(settings.baseline.cox_l1_ratio)
+    )
+    found = net.fit(x, outcome(*fold.outcome(train))).prediction(x_test)
     return [
         ("coxnet", fold.risk_rows(test, found.risk, found.threshold, found.times, found.survival)),
         fold.linear(x, train, x_test, test, "cox", fold.clipped),
