@@ -53,6 +53,15 @@ def baseline_environment(name):
     return environments.probing(CONFIG["evaluation"], find_baselines()[name].network)
 
 
+def baseline_device(name):
+    """Where a baseline computes: networks on bags of patches as pre-training does, the others on the CPU."""
+    return (
+        CONFIG["pretrain"]["train"]["device"]
+        if name in ("abmil", "transmil")
+        else "cpu"
+    )
+
+
 def import_environment(w):
     """Environment that reads a cohort's imported features."""
     return environments.importing(PLAN.feature_source(w.cohort, w.encoder))

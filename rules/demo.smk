@@ -25,8 +25,44 @@ rule simulate_cohort:
         "../workflow/scripts/simulate_cohort.py"
 
 
+# The environments that will compute are asked, since nvidia-smi does not know what PyTorch can use.
+rule check_gpu:
+    output:
+        answer=temp(f"{RESULTS}/doctor/gpu_{{environment}}.json"),
+    log:
+        f"{RESULTS}/logs/check_gpu/{{environment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/check_gpu/{{environment}}.tsv"
+    wildcard_constraints:
+        environment="embed|train",
+    conda:
+        "../envs/{environment}.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+        gpu=gpus(1),
+    params:
+        setting=lambda w: (
+            "embed.device" if w.environment == "embed" else "pretrain.train.device"
+        ),
+    message:
+        "Asking PyTorch of envs/{wildcards.environment}.yaml for a GPU"
+    script:
+        "../workflow/scripts/check_gpu.py"
+
+
 # `snakemake --cores 1 doctor`: no output is declared, so that it looks anew each time.
 rule doctor:
+    input:
+        answers=[
+            f"{RESULTS}/doctor/gpu_{name}.json"
+            for name, device in {
+                "embed": CONFIG["embed"]["device"],
+                "train": CONFIG["pretrain"]["train"]["device"],
+            }.items()
+            if device != "cpu"
+        ],
     log:
         P.log("doctor"),
     conda:

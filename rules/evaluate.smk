@@ -61,13 +61,14 @@ rule evaluate_baseline:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
-        gpu=lambda w: gpus(1) if w.baseline in ("abmil", "transmil") else 0,
+        gpu=lambda w: gpus(1) if baseline_device(w.baseline) != "cpu" else 0,
         gpu_share=CONFIG["gpu_share"],
     params:
         settings=PROBE_SETTINGS,
         names=lambda w: {**w_names(w), "method": w.baseline},
         features=lambda w: (None if w.encoder == "none" else P.features_folder.of(w)),
         min_focus=CONFIG["embed"]["min_focus"],
+        device=lambda w: baseline_device(w.baseline),
         seed=SEED,
         # The script finds its baseline by name, which no look at imports can follow.
         own=lambda w: code_hash(find_baselines()[w.baseline].file),

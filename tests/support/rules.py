@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mirror.plan.environments import CHOICES
+from mirror.plan.environments import CHOICES, TORCH
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names in rules whose environment depends on settings.
@@ -31,6 +31,8 @@ def rules() -> dict[str, tuple[Path, list[Path]]]:
 
 
 def _environments(text: str) -> list[Path]:
+    if "{environment}" in text:
+        return [ROOT / "envs" / f"{name}.yaml" for name in TORCH]
     fixed = re.fullmatch(r'"\.\./envs/(\w+)\.yaml"', text)
     chosen = [CHOSEN[name] for name in re.findall(r"\w+", text) if name in CHOSEN]
     return [ROOT / "envs" / f"{name}.yaml" for name in ([fixed[1]] if fixed else CHOICES[chosen[0]])]

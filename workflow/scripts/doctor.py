@@ -1,5 +1,7 @@
 """Check everything that can be checked before hours are spent."""
 
+import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,14 @@ from mirror.core.findings import Finding
 from mirror.doctor import check_encoder, check_machine, check_slides, check_tables, guarded, render
 
 
-def main(cohorts: dict[str, dict], encoders: list[dict], weights: dict[str, str], results: Path, out: Path) -> None:
+def main(
+    cohorts: dict[str, dict],
+    encoders: list[dict],
+    weights: dict[str, str],
+    results: Path,
+    out: Path,
+    answers: Sequence[Path] = (),
+) -> None:
     """Run every check, print one table, write it; a problem ends with an error.
 
     Parameters
@@ -20,6 +29,8 @@ def main(cohorts: dict[str, dict], encoders: list[dict], weights: dict[str, str]
         Name to ``settings``, ``slides`` (list of rows) and ``pixels`` (whether slides are read).
     encoders : list of dict
         Rows of the encoder table in use.
+    answers : sequence of Path
+        Findings of the environments that will compute, by rule check_gpu.
     """
     findings: list[Finding] = []
     for name, cohort in cohorts.items():
@@ -34,6 +45,7 @@ def main(cohorts: dict[str, dict], encoders: list[dict], weights: dict[str, str]
         findings += guarded(f"encoder {row['name']}", partial(check_encoder, row, weights.get(row["name"])))
     n_slides = sum(len(c["slides"]) for c in cohorts.values() if c["pixels"])
     findings += guarded("machine", partial(check_machine, results, n_slides, [r["width"] for r in encoders]))
+    findings += [Finding(**json.loads(path.read_text(encoding="utf-8"))) for path in answers]
     print("\n" + render(findings) + "\n", flush=True)
     write_tsv(out, pd.DataFrame([vars(f) for f in findings]))
     problems = sum(f.state == "problem" for f in findings)
@@ -51,6 +63,7 @@ if "snakemake" in globals():
             snakemake.params.weights,
             Path(snakemake.params.results),
             Path(snakemake.params.table),
+            [Path(path) for path in snakemake.input.answers],
         ),
         snakemake.log[0],
     )

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mirror.compute.gpus import lock_gpu
+from mirror.compute.device import hold_gpu
 from mirror.config.slides import EmbedSettings
 from mirror.core.atomic import write_tsv
 from mirror.encoders.run import TileEncoder
@@ -46,7 +46,7 @@ def main(
     row = EncoderRow.model_validate(encoder_row)
     table = pd.read_csv(tiled, sep="\t", dtype={"slide_id": str, "message": str}, keep_default_na=False)
     torch.set_num_threads(threads)
-    with lock_gpu(wanted=wanted.device != "cpu"):
+    with hold_gpu(wanted.device, setting="embed.device"):
         encoder = TileEncoder.load(row, wanted)
         write_tsv(status, embed_shard(slides, table, folder, encoder, wanted, threads))
 

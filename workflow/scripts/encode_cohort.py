@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mirror.compute.gpus import lock_gpu
+from mirror.compute.device import hold_gpu
 from mirror.dataset.paired import load_paired
 from mirror.inference.encode import encode, write_embeddings
 from mirror.io.checkpoints import load_checkpoint
@@ -26,20 +26,20 @@ def main(
 ) -> None:
     """Write the embeddings of every slide and RNA vector, training and test patients alike."""
     trained = load_checkpoint(checkpoint)
-    data = load_paired(
-        patients,
-        slides,
-        splits,
-        fold,
-        expression,
-        transform,
-        features_dir,
-        feature_status=feature_status,
-        order=trained.settings.train.token_order,
-        min_focus=min_focus,
-    )
-    with lock_gpu(share=gpu_share, wanted=trained.settings.train.device != "cpu"):
-        write_embeddings(out, encode(checkpoint, data, threads=threads))
+    with hold_gpu(trained.settings.train.device, gpu_share) as device:
+        data = load_paired(
+            patients,
+            slides,
+            splits,
+            fold,
+            expression,
+            transform,
+            features_dir,
+            feature_status=feature_status,
+            order=trained.settings.train.token_order,
+            min_focus=min_focus,
+        )
+        write_embeddings(out, encode(checkpoint, data, device=device, threads=threads))
 
 
 if "snakemake" in globals():

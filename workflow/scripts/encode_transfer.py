@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mirror.compute.gpus import lock_gpu
+from mirror.compute.device import hold_gpu
 from mirror.dataset.paired import load_paired
 from mirror.inference.encode import encode, write_embeddings
 from mirror.io.checkpoints import load_checkpoint
@@ -29,20 +29,20 @@ def main(
     fitted on) and the target's patients as test.
     """
     trained = load_checkpoint(checkpoint)
-    data = load_paired(
-        patients,
-        slides,
-        splits,
-        fold,
-        expression,
-        transform if expression else None,
-        features_dir,
-        feature_status=feature_status,
-        order=trained.settings.train.token_order,
-        min_focus=min_focus,
-    )
-    with lock_gpu(wanted=trained.settings.train.device != "cpu"):
-        write_embeddings(out, encode(checkpoint, data, threads=threads))
+    with hold_gpu(trained.settings.train.device) as device:
+        data = load_paired(
+            patients,
+            slides,
+            splits,
+            fold,
+            expression,
+            transform if expression else None,
+            features_dir,
+            feature_status=feature_status,
+            order=trained.settings.train.token_order,
+            min_focus=min_focus,
+        )
+        write_embeddings(out, encode(checkpoint, data, device=device, threads=threads))
 
 
 if "snakemake" in globals():

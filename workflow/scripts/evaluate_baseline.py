@@ -1,6 +1,7 @@
 """Rule evaluate_baseline: one baseline, one task, all folds of a scheme -> predictions."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import pandas as pd
 
 from mirror.baselines import find_baseline
 from mirror.baselines.run import evaluate_baseline, read_expression
-from mirror.compute.gpus import lock_gpu
 from mirror.config.evaluation import EvaluationSettings
 from mirror.dataset.patches import Slides
 from mirror.io.predictions import Names, write_predictions
@@ -31,30 +31,34 @@ def main(
     out: Path,
     feature_status: Sequence[Path] = (),
     min_focus: float | None = None,
-    gpu: bool = False,
+    device: str = "cpu",
     gpu_share: int = 1,
 ) -> None:
     """Train and test the baseline in every fold and write its predictions.
 
     ``features`` is the folder of ``{slide_id}.h5``; ``rna`` and ``transforms`` are the cohort's
     expression and each fold's transform; None or empty where the cohort has none. Slides whose
-    row in ``feature_status`` (slide_id, status) is not ok are left out. ``gpu`` says whether the job waits for a GPU
-    of its own, or for one of ``gpu_share`` places on one.
+    row in ``feature_status`` (slide_id, status) is not ok are left out. ``device`` other than
+    ``cpu`` waits for a GPU of its own, or for one of ``gpu_share`` places on one.
     """
     modality = find_baseline(baseline).modality
     sources: list[Path] = [patients, splits]
     bags = genes = None
-    if features and modality in ("wsi", "fused"):
-        table = pd.read_csv(slides, sep="\t", dtype={"slide_id": str, "patient_id": str})
-        for path in feature_status:
-            status = pd.read_csv(path, sep="\t", dtype=str)
-            table = table[~table["slide_id"].isin(status.loc[status["status"] != "ok", "slide_id"])]
-        bags = Slides(table, features, min_focus)
-        sources.append(slides)
-    if rna and modality in ("rna", "fused"):
-        genes = read_expression(rna, transforms)
-        sources += [rna, *transforms]
-    with lock_gpu(gpu_share, wanted=gpu):
+    with ExitStack() as held:
+        if device != "cpu":  # the environments of most baselines have no torch
+            from mirror.compute.device import hold_gpu
+
+            device = held.enter_context(hold_gpu(device, gpu_share)).type
+        if features and modality in ("wsi", "fused"):
+            table = pd.read_csv(slides, sep="\t", dtype={"slide_id": str, "patient_id": str})
+            for path in feature_status:
+                status = pd.read_csv(path, sep="\t", dtype=str)
+                table = table[~table["slide_id"].isin(status.loc[status["status"] != "ok", "slide_id"])]
+            bags = Slides(table, features, min_focus)
+            sources.append(slides)
+        if rna and modality in ("rna", "fused"):
+            genes = read_expression(rna, transforms)
+            sources += [rna, *transforms]
         result = evaluate_baseline(
             baseline,
             read_patients(patients),
@@ -66,6 +70,7 @@ def main(
             bags,
             genes,
             sources,
+            device,
         )
     write_predictions(out, result.rows, task, result.metadata)
 
@@ -90,7 +95,7 @@ if "snakemake" in globals():
             out=Path(step.output.predictions),
             feature_status=[Path(path) for path in step.input.features],
             min_focus=step.params.min_focus,
-            gpu=bool(step.resources.get("gpu", 0)),
+            device=step.params.device,
             gpu_share=step.resources.get("gpu_share", 1),
         ),
         step.log[0],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mirror.compute.gpus import lock_gpu
+from mirror.compute.device import hold_gpu
 from mirror.config.evaluation import EvaluationSettings
 from mirror.dataset.paired import load_paired
 from mirror.evaluation.finetune import evaluate_finetuned
@@ -53,7 +53,7 @@ def main(
             min_focus=min_focus,
         )
 
-    with lock_gpu(wanted=train.device != "cpu"):
+    with hold_gpu(train.device):
         result = evaluate_finetuned(
             {path.stem: path for path in checkpoints},
             load,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mirror.compute.gpus import lock_gpu
+from mirror.compute.device import hold_gpu
 from mirror.config.interpretation import InterpretationSettings
 from mirror.interpretation.interpret import FoldFiles, interpret
 from mirror.io.tables import read_patients
@@ -27,7 +27,7 @@ def main(
 ) -> None:
     """Interpret one variant; the outputs lie in ``folder``."""
     files = [FoldFiles(*row) for row in zip(folds, embeddings, checkpoints, strict=True)]
-    with lock_gpu(wanted=device != "cpu"):
+    with hold_gpu(device):
         interpret(
             files,
             read_patients(patients),

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mirror.compute.gpus import lock_gpu
+from mirror.compute.device import hold_gpu
 from mirror.config.slides import EmbedSettings
 from mirror.config.sources import FeatureSource
 from mirror.encoders.run import TileEncoder
@@ -40,7 +40,7 @@ def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: P
         tiled = read_shards(folder / name / "tiles")
 
         def embed(slides: Rows, root: Path, row: dict[str, Any], tiled=tiled):
-            with lock_gpu(wanted=wanted.device != "cpu"):
+            with hold_gpu(wanted.device, setting="embed.device"):
                 encoder = TileEncoder.load(EncoderRow.model_validate(row), wanted)
                 return embed_shard(slides, tiled, root, encoder, wanted, threads)
 

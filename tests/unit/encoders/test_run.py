@@ -12,7 +12,7 @@ from PIL import Image
 from mirror.core.errors import InputError
 from mirror.encoders import torchvision_shim as compat
 from mirror.encoders.build import PooledEncoder, load_encoder
-from mirror.encoders.run import TileEncoder, choose_device
+from mirror.encoders.run import TileEncoder
 from mirror.encoders.table import EncoderRow, read_encoders
 from mirror.features.read_ahead import AHEAD, ReadAhead
 
@@ -113,14 +113,6 @@ def test_half_precision_is_close_and_comes_out_as_float32() -> None:
     assert half.dtype == np.float32 and not np.array_equal(half, exact)
     cosine = (half * exact).sum(1) / np.linalg.norm(half, axis=1) / np.linalg.norm(exact, axis=1)
     assert cosine.min() > 0.999
-
-
-def test_a_device_that_is_not_there() -> None:
-    assert choose_device("cpu").type == "cpu"
-    if not torch.cuda.is_available():
-        assert choose_device("auto").type == "cpu"
-        with pytest.raises(InputError, match="no GPU can be used here"):
-            choose_device("cuda")
 
 
 def test_reading_ahead_is_bounded_ends_early_and_hands_on_errors() -> None:

@@ -33,6 +33,8 @@ class FoldData:
         transform fitted on this fold's training patients.
     notes : list of str
         What the reader should know; a baseline may add to it.
+    device : str
+        Where a network trains.
     """
 
     task: str
@@ -43,6 +45,7 @@ class FoldData:
     slides: Slides | None = None
     expression: Callable[[Sequence[str]], tuple[np.ndarray, list[str]]] | None = None
     notes: list[str] = field(default_factory=list)
+    device: str = "cpu"
 
     def rna(self) -> tuple[np.ndarray, pd.DataFrame, np.ndarray, pd.DataFrame]:
         """Training genes and patients, test genes and patients (those that have RNA)."""

@@ -82,8 +82,7 @@ def train_bags(
     objective = Objective(fold, train)
     torch.manual_seed(fold.seed)
     rng = np.random.default_rng(fold.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build(slides.width, objective.outputs).to(device)
+    model = build(slides.width, objective.outputs).to(fold.device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.mil_lr, weight_decay=settings.mil_weight_decay)
     names = list(train.index)
     mean, scale = _moments(slides, names)
@@ -96,7 +95,7 @@ def train_bags(
         x = slides.bag(patient, size if train else settings.mil_tokens, draw)
         if train and len(x) < size:
             x = x[np.r_[np.arange(len(x)), draw.integers(len(x), size=size - len(x))]]
-        return torch.from_numpy((x - mean) / scale).to(device)
+        return torch.from_numpy((x - mean) / scale).to(fold.device)
 
     model.train()
     for _ in range(settings.mil_epochs):

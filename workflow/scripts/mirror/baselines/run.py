@@ -68,6 +68,7 @@ def evaluate_baseline(
     slides: Slides | None = None,
     expression: Mapping[str, Expression] | None = None,
     sources: Sequence[str | Path] = (),
+    device: str = "cpu",
 ) -> Result:
     """Train and test one baseline in every fold.
 
@@ -82,6 +83,8 @@ def evaluate_baseline(
         See `read_expression`.
     sources : sequence of path-like
         Files whose hashes go into the metadata.
+    device : str
+        Where networks on bags of patches train.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def evaluate_baseline(
             notes.append(f"{fold.name}: no {'training' if not len(train) else 'test'} patients with a known outcome")
             continue
         genes = None if expression is None else expression.get(fold.name)
-        data = FoldData(task, train, test, settings, seed, slides, genes)
+        data = FoldData(task, train, test, settings, seed, slides, genes, device=device)
         try:
             found = chosen.fit(data)
         except (Unusable, TooFewEvents) as reason:

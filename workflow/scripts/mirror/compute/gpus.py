@@ -74,6 +74,32 @@ def _ask_driver() -> list[str]:
     return [p.name.removeprefix("nvidia") for p in sorted(Path("/dev").glob("nvidia[0-9]*"))]
 
 
+def held_gpus() -> list[str]:
+    """GPUs that were lent to this process: present and visible, or allocated by Slurm.
+
+    Pretended ones (``MIRROR_FAKE_GPUS``) are none: nothing could compute on them.
+    """
+    if FAKE in os.environ:
+        return []
+    return list_gpus() or ([] if VISIBLE in os.environ else _names(os.environ.get("SLURM_JOB_GPUS", "")))
+
+
+def driver_version() -> str | None:
+    """The NVIDIA driver's version, or None where nothing tells it."""
+    try:
+        told = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = told.stdout.split()
+    return lines[0] if told.returncode == 0 and lines else None
+
+
 def lock_folder() -> Path:
     """Folder of the lock files: ``MIRROR_GPU_LOCKS``, or one in the machine's temporary folder, open to all users."""
     named = os.environ.get(LOCKS)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..compute.device import choose_device
 from ..config.slides import EmbedSettings
 from ..core.errors import InputError
 from .build import PooledEncoder, load_encoder, parameter_hash
@@ -61,19 +62,6 @@ class Normaliser:
         return made.permute(0, 3, 1, 2)
 
 
-def choose_device(wanted: str = "auto") -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    InputError
-        ``cuda`` is asked for where there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError("embed: device is cuda and no GPU can be used here", remedy="set it to auto or cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 class TileEncoder:
     """A patch encoder ready to run on one device.
 
@@ -119,7 +107,7 @@ class TileEncoder:
     def load(cls, row: EncoderRow, settings: EmbedSettings) -> TileEncoder:
         """Load ``row`` as ``settings`` say: device, precision, batch size, local weights."""
         local: str | Path | None = settings.weights.get(row.name)
-        device = choose_device(settings.device)
+        device = choose_device(settings.device, setting="embed.device")
         encoder = cls(row, load_encoder(row, local), device, settings.precision, settings.batch_size)
         log.info(
             "Encoder %s on %s: %d features, %s, %s weights",
