@@ -14,6 +14,8 @@ if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
 from mirror.plan import environments
 from mirror.plan.registry import find_baselines
 from mirror.config.checks import start_files
+from mirror.config.files import check_demo, merge_files
+from mirror.config.resolve import load_yaml
 from mirror.core.code_hash import code_hash
 from mirror.plan.plan import Plan
 from mirror.core.errors import InputError
@@ -23,10 +25,22 @@ CELL = str(
 )  # `snakemake trace --config cell=...`; no setting of the workflow
 
 try:
-    PLAN = Plan.read(config, BASE)
+    FILES = list(workflow.overwrite_configfiles)
+    SETTINGS = merge_files(config, FILES, workflow.config_settings.config)
+    SETTINGS.pop("cell", None)
+    given = [key for path in FILES for key in load_yaml(path) or {}]
+    NOTES = check_demo(
+        SETTINGS,
+        FILES,
+        [*given, *workflow.config_settings.config],
+        BASE / "config" / "config.yaml",
+    )
+    PLAN = Plan.read(SETTINGS, BASE)
     # Slide tables are read here, once, so that a mistake in one is reported like any other of the
     # configuration. Each job plans anew, and most need no table: there it is read when asked for.
     if workflow.is_main_process:
+        for note in NOTES:
+            logger.warning(f"Note: {note}")
         PLAN.slides
 except InputError as error:
     raise WorkflowError(str(error))

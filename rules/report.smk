@@ -386,6 +386,7 @@ rule make_report:
             e: PLAN.encoder_row(e) for e in PLAN.encoders if e in PLAN.encoder_table
         },
         simulated=[c for c in PLAN.cohorts if PLAN.cohort(c)["simulate"]],
+        notes=NOTES,
         code=code("make_report"),
     message:
         "Writing the report"

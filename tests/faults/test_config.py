@@ -88,7 +88,10 @@ def test_an_unknown_variant(config, root):
     sees="not a usable name",
     survives="nothing is written outside the results",
 )
-@pytest.mark.parametrize("name", ["../up", "/etc/x", "a/b", "", ".hidden", "a b", "x;rm -rf y", "$(id)"])
+@pytest.mark.parametrize(
+    "name",
+    ["../up", "/etc/x", "a/b", "", ".hidden", "a b", "x;rm -rf y", "$(id)", "A\n", "A" * 5000, "{A}", "A\x1b[2J"],
+)
 @pytest.mark.parametrize("section", ["cohorts", "splits", "variants"])
 def test_names_that_are_paths(config, root, section, name):
     config[section] = {name: next(iter(config[section].values()))}
@@ -179,3 +182,69 @@ def test_a_million_rows(tmp_path):
         file.write("s0\tp0\t\n")
     with pytest.raises(InputError, match=r"row 1000002.*`s0` is also in row 2"):
         read_slide_table(path)
+
+
+@pytest.mark.fault(
+    stage="security",
+    fault="an encoder called ../x; a results folder that is the root or ..; braces, line ends, 5,000 letters",
+    sees="the key and what it may be",
+    survives="nothing is written",
+)
+@pytest.mark.parametrize("encoder", ["../x", "a/b", "demo-random\n", "x" * 5000, "{x}"])
+def test_encoder_names_that_are_paths(config, root, encoder):
+    refused({**config, "encoders": [encoder]}, root, "`encoders`: .*not a usable name")
+    features = [{"format": "pt", "path": "x", "width": 8, "encoder": encoder}]
+    cohort = {"samples": "s.tsv", "features": features, "expression": {"path": "e"}, "clinical": {"path": "c"}}
+    refused({**config, "cohorts": {"T": cohort}}, root, r"`cohorts\.T\.features`: .*not a usable name")
+
+
+@pytest.mark.parametrize(
+    "results", ["/", "..", "../..", ".", "", " ", "a{b}", "results\n", "r\x1b", "x" * 5000, "a/" * 800, "~", "/tmp/.."]
+)
+def test_results_folders_that_are_no_place(config, root, results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if results == "~":
+        results = str(Path.home())
+    refused({**config, "results": results}, root, "`results`: ")
+
+
+@pytest.mark.parametrize("results", ["results", "out/run 1", "../elsewhere", "a (b) & c", "/tmp/somewhere/results"])
+def test_results_folders_that_are_well(config, root, results, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert Plan.read({**config, "results": results}, root).results == results
+
+
+def test_titles_with_control_characters(config, root):
+    refused({**config, "title": "x\x1b[2Jy"}, root, "`title`: control characters")
+
+
+@pytest.mark.fault(
+    stage="config",
+    fault="numbers that arrive as text: nested --config, YAML's 1e-4",
+    sees="nothing: they are taken as numbers; a word is refused with its key",
+    survives="the other keys of the section",
+)
+def test_numbers_that_arrive_as_text(config, root):
+    change = {"pretrain": {"train": {"epochs": "9", "lr": "1e-4"}, "model": {"embed_dim": "96"}}, "seed": "07"}
+    plan = Plan.read({**config, **change}, root)
+    train, model = (plan.config["pretrain"][part] for part in ("train", "model"))
+    assert (train["epochs"], train["lr"], model["embed_dim"], plan.config["seed"]) == (9, 1e-4, 96, 7)
+    refused({**config, "pretrain": {"train": {"epochs": "9x"}}}, root, r"`pretrain\.train\.epochs`: '9x'")
+    assert Plan.read({**config, "title": "2024"}, root).config["title"] == "2024"
+
+
+@pytest.mark.fault(
+    stage="config",
+    fault="control characters in a path or a patient's name",
+    sees="the characters written out, and the row",
+    survives="the terminal and the log",
+)
+def test_control_characters_reach_no_terminal(tmp_path):
+    path = tmp_path / "s.tsv"
+    table(path, ["a\tp\x1b[2Jq\tx"])
+    with pytest.raises(InputError, match=r"row 2.*control characters"):
+        read_slide_table(path)
+    with pytest.raises(InputError) as caught:
+        read_slide_table(tmp_path / "no\x1b[31mne.tsv")
+    assert "\x1b" not in str(caught.value) and "\\x1b" in str(caught.value)

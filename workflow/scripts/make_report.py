@@ -80,6 +80,7 @@ def main(
     variants: dict[str, Any],
     encoders: dict[str, Any],
     simulated: list[str],
+    notes: list[str],
     out: Path,
 ) -> None:
     """Collect everything and render it."""
@@ -134,8 +135,8 @@ def main(
     again.frame(versions(), "Versions", "As installed where this report was written.")
     stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     subtitle = f"{', '.join(config['cohorts'])} · written {stamp} · MIRROR workflow {mirror.__version__}"
-    notes = warnings_of(config, encoders, simulated, audits)
-    render_report(template, config["title"], subtitle, notes, list(sections.values()), out)
+    warnings = [*(f"Note: {note}." for note in notes), *warnings_of(config, encoders, simulated, audits)]
+    render_report(template, config["title"], subtitle, warnings, list(sections.values()), out)
 
 
 if "snakemake" in globals():
@@ -159,6 +160,7 @@ if "snakemake" in globals():
             variants=smk.params.variants,
             encoders=smk.params.encoders,
             simulated=list(smk.params.simulated),
+            notes=list(smk.params.notes),
             out=Path(smk.output.report),
         ),
         smk.log[0],

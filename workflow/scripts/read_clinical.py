@@ -6,6 +6,7 @@ from typing import Any
 from mirror.config.sources import ClinicalSource
 from mirror.core.atomic import write_json, write_tsv
 from mirror.core.facts import Facts
+from mirror.core.printable import printable
 from mirror.core.spreadsheet import escape_formula
 from mirror.plan.slide_table import read_slide_table
 from mirror.readers.clinical.read import read_clinical
@@ -37,7 +38,9 @@ def main(
     patients = [row.patient_id for row in read_slide_table(samples)] if samples is not None else None
     table, said = read_clinical(ClinicalSource(**source), patients, found)
     for column in table.select_dtypes(object).columns.drop("patient_id"):  # identifiers must still join
-        table[column] = table[column].map(lambda cell: escape_formula(cell) if isinstance(cell, str) else cell)
+        table[column] = table[column].map(
+            lambda cell: escape_formula(printable(cell)) if isinstance(cell, str) else cell
+        )
     write_tsv(out, table)
     if report is not None:
         write_json(report, said)

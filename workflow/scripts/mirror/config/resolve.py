@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ import yaml
 from ..core.errors import InputError
 from .checks import contradiction
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""Names of cohorts, schemes, variants and encoders (the whole of it): parts of paths and of Snakemake's patterns."""
+_UNSAFE = re.compile(r"[{}\x00-\x1f\x7f]")
+LONGEST_PATH = 1000
 
 
 def load_yaml(path: str | Path) -> Any:
@@ -70,8 +74,24 @@ def _fill(value: Any, node: dict, root: dict, where: str, source: str) -> Any:
                 out[key] = _fill(copy.deepcopy(sub["default"]), sub, root, key, source)
         # In the schema's order, so that moving a line of the file changes no parameter and reruns nothing.
         return {key: out[key] for key in (*known, *(k for k in out if k not in known)) if key in out}
+    if isinstance(value, str):
+        return _number(value, node)
     if isinstance(value, list) and isinstance(node.get("items"), dict):
         return [_fill(item, node["items"], root, f"{where}[{i}]", source) for i, item in enumerate(value)]
+    return value
+
+
+def _number(value: str, node: dict) -> Any:
+    """Text that is a number where one belongs: ``--config 'a={b: 9}'`` and YAML's ``1e-4`` arrive as text."""
+    kinds = {node.get("type")} | {sub.get("type") for sub in node.get("anyOf", [])}
+    if "string" in kinds or "enum" in node or "const" in node:
+        return value
+    if "integer" in kinds and re.fullmatch(r"[+-]?\d{1,18}", value):
+        return int(value)
+    if "number" in kinds and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", value):
+        return float(value)
+    if "boolean" in kinds and value.lower() in ("true", "false"):
+        return value.lower() == "true"
     return value
 
 
@@ -167,25 +187,60 @@ def resolve_variants(config: dict, presets: dict[str, dict], schema: dict, sourc
     return out
 
 
+def _check_name(name: object, where: str, source: str) -> None:
+    if not NAME.fullmatch(str(name)):
+        shown = str(name) if len(str(name)) <= 60 else f"{str(name)[:60]}..."
+        raise InputError(
+            f"`{where}`: {shown!r} is not a usable name",
+            file=source,
+            remedy="use letters, digits, dot, dash and underscore, starting with a letter or digit, at most 100",
+        )
+
+
+def check_results(results: str, source: str = "config") -> None:
+    """Refuse a results folder that would put outputs beside the user's other files, or that Snakemake cannot name."""
+    problem = None
+    if not results.strip():
+        problem = "is empty"
+    elif _UNSAFE.search(results):
+        problem = "holds braces or control characters"
+    elif results != results.strip():
+        problem = "begins or ends with a blank"
+    elif len(results) > LONGEST_PATH or any(len(part.encode()) > 255 for part in Path(results).parts):
+        problem = "is too long for a file system"
+    else:
+        here, there = Path.cwd(), Path(os.path.normpath(Path.cwd() / results))
+        if there == Path(there.anchor) or there == here or there in here.parents or there == Path.home():
+            problem = "is the root, the home, the working folder or one above it"
+    if problem:
+        shown = results if len(results) <= 60 else f"{results[:60]}..."
+        raise InputError(
+            f"`results`: {shown!r} {problem}", file=source, remedy="name a folder of its own, such as results"
+        )
+
+
 def check_names(config: dict, source: str = "config") -> None:
     """Refuse names that would make awkward or unsafe paths."""
+    check_results(config["results"], source)
+    titles = [("title", config["title"])]
+    titles += [(f"cohorts.{name}.title", cohort["title"] or "") for name, cohort in config["cohorts"].items()]
+    for where, title in titles:
+        if re.search(r"[\x00-\x1f\x7f]", title) or len(title) > 300:
+            raise InputError(f"`{where}`: control characters, or over 300 letters", file=source, remedy="shorten it")
     for section in ("cohorts", "variants", "splits"):
         for name in config[section]:
-            if not NAME.match(str(name)):
-                raise InputError(
-                    f"`{section}.{name}`: not a usable name",
-                    file=source,
-                    remedy="use letters, digits, dot, dash and underscore, starting with a letter or digit",
-                )
+            _check_name(name, section, source)
+    for name in config["encoders"]:
+        _check_name(name, "encoders", source)
     for name, cohort in config["cohorts"].items():
         encoders = [source["encoder"] for source in cohort["features"]]
         for encoder in encoders:
-            if not NAME.match(encoder) or encoders.count(encoder) > 1:
-                problem = "comes twice" if NAME.match(encoder) else "is not a usable name"
+            _check_name(encoder, f"cohorts.{name}.features", source)
+            if encoders.count(encoder) > 1:
                 raise InputError(
-                    f"`cohorts.{name}.features`: encoder `{encoder}` {problem}",
+                    f"`cohorts.{name}.features`: encoder `{encoder}` comes twice",
                     file=source,
-                    remedy="give each source a name of its own, of letters, digits, dot, dash and underscore",
+                    remedy="give each source a name of its own",
                 )
         kinds = [k for k in ("simulate", "joint") if cohort[k]]
         given = [k for k in ("samples", "expression", "clinical") if cohort[k]]

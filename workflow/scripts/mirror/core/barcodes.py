@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .spreadsheet import escape_formula
+
 _SEP = r"[-._]"
 _BARCODE = re.compile(
     rf"TCGA{_SEP}(?P<site>[A-Z0-9]{{2}}){_SEP}(?P<participant>[A-Z0-9]{{4}})"
@@ -130,10 +132,11 @@ def patient_id(text: str) -> str:
     Returns
     -------
     str
-        The 12-character barcode for TCGA; any other identifier stripped of spaces and quotes.
+        The 12-character barcode for TCGA; any other identifier stripped of spaces and quotes, and with an apostrophe
+        before what a spreadsheet would run as a formula, the same in every table.
     """
     barcode = parse(text)
-    return barcode.patient if barcode else text.strip().strip("\"'")
+    return barcode.patient if barcode else escape_formula(text.strip().strip("\"'"))
 
 
 def site_of(text: str) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .printable import printable
+
 
 class InputError(Exception):
     """Input that cannot be used; says which file, which row and what to do.
@@ -34,5 +36,5 @@ class InputError(Exception):
         text = f"{where}: {problem}" if where else problem
         if remedy:
             text += f". To mend it: {remedy}"
-        super().__init__(" ".join(text.split()))
+        super().__init__(printable(" ".join(text.split())))
         self.problem, self.file, self.row, self.remedy = problem, file, row, remedy

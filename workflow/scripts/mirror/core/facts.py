@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from typing import Any, Literal, NoReturn, get_args
 
 from .atomic import write_json
 from .errors import InputError
+from .printable import printable
 
 Level = Literal["info", "warning", "error"]
 Value = str | int | float | bool | None
 LEVELS: tuple[str, ...] = get_args(Level)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LONG = 300
 
 
@@ -32,7 +31,7 @@ def one_line(text: object, limit: int = _LONG) -> str:
     Cells of user files reach logs and pages through this function, so that a name can neither break a line
     nor move a terminal's cursor.
     """
-    line = " ".join(_CONTROL.sub(lambda hit: f"\\x{ord(hit.group()):02x}", str(text)).split())
+    line = printable(" ".join(str(text).split()))
     if len(line) > limit:
         keep = (limit - 5) // 2
         line = f"{line[:keep]} ... {line[-keep:]}"

@@ -29,8 +29,8 @@ def safe_name(name: str, *, what: str = "slide_id") -> str:
     Raises
     ------
     InputError
-        For an empty name, path separators, control characters, a leading dot, ``..``, leading or
-        trailing blanks, or more than 200 bytes.
+        For an empty name, path separators, control characters, a leading dot, dash, ``=``, ``+`` or ``@``, ``..``,
+        leading or trailing blanks, or more than 200 bytes.
     """
     text = unicodedata.normalize("NFC", str(name))
     problem = None
@@ -40,6 +40,8 @@ def safe_name(name: str, *, what: str = "slide_id") -> str:
         problem = "has a path separator or a control character"
     elif text.startswith(".") or text.startswith("-"):
         problem = "begins with a dot or a dash"
+    elif text.startswith(("=", "+", "@")):
+        problem = f"begins with {text[0]}, which a spreadsheet runs as a formula,"
     elif text != text.strip():
         problem = "begins or ends with a blank"
     elif len(text.encode()) > LONGEST:

@@ -9,8 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import InputError
+from .printable import printable
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+class _Masking(logging.Formatter):
+    """A formatter that lets no password of a web address and no control character into a log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def configure_logging(log_file: str | Path | None) -> logging.Logger:
@@ -25,7 +33,9 @@ def configure_logging(log_file: str | Path | None) -> logging.Logger:
     if log_file:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
-    logging.basicConfig(level=logging.INFO, format=FORMAT, datefmt="%H:%M:%S", handlers=handlers, force=True)
+    for handler in handlers:
+        handler.setFormatter(_Masking(FORMAT, "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
     return logging.getLogger("mirror")
 

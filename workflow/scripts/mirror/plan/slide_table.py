@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
-from ..core.names import safe_name
+from ..core.names import FORBIDDEN, LONGEST, safe_name
 
 SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
 
@@ -74,6 +74,13 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                 written, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
                 if not written or not patient:
                     raise InputError("slide_id or patient_id is empty", file=file, row=f"row {number}")
+                if FORBIDDEN.search(patient.replace("/", "").replace("\\", "")) or len(patient) > LONGEST:
+                    raise InputError(
+                        f"patient_id holds control characters, or over {LONGEST} letters",
+                        file=file,
+                        row=f"row {number}",
+                        remedy="rename the patient",
+                    )
                 try:
                     slide = safe_name(written)
                 except InputError as error:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
+from ..core.printable import printable
+from ..core.spreadsheet import escape_formula
 from .bounded import table_limit
 from .tables import open_text
 
@@ -38,6 +40,7 @@ def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
         if not line.strip():
             continue
         name, *rest = (field.strip() for field in line.split("\t"))
+        name = escape_formula(printable(name)) if name else name
         members = tuple(dict.fromkeys(member for member in rest[1:] if member))
         if not name or not members:
             raise InputError("a GMT line needs a name, a description and genes, tab separated", file=path, row=number)

@@ -15,6 +15,8 @@ from ...config.sources import ClinicalSource
 from ...core.barcodes import site_of
 from ...core.errors import InputError
 from ...core.facts import Facts
+from ...core.names import LONGEST
+from ...core.printable import CONTROL
 from ..tables import missing_column
 from . import columns as usual
 from . import table
@@ -179,6 +181,15 @@ def _given_ids(column: pd.Series, name: str, facts: Facts) -> pd.Series:
         at = int((text == "").to_numpy().argmax())
         raise InputError(
             "the patient identifier is missing", file=facts.about, row=f"data row {at + 1}", remedy="fill it in"
+        )
+    bad = text.str.contains(CONTROL) | (text.str.len() > LONGEST)
+    if bad.any():
+        at = int(bad.to_numpy().argmax())
+        raise InputError(
+            f"the patient identifier holds control characters, or over {LONGEST} letters",
+            file=facts.about,
+            row=f"data row {at + 1}",
+            remedy="rename the patient",
         )
     odd = text[text.str.lower().isin(MISSING)]
     if len(odd):
