@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from mirror.core.errors import InputError
-from mirror.encoders import torchvision_shim as compat
+from mirror.compute import torchvision_shim as compat
 from mirror.encoders.build import PooledEncoder, load_encoder
 from mirror.encoders.run import TileEncoder
 from mirror.encoders.table import EncoderRow, read_encoders

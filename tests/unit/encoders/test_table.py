@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from mirror.core.errors import InputError
-from mirror.encoders import torchvision_shim as compat
+from mirror.compute import torchvision_shim as compat
 from mirror.encoders.build import build_encoder, check_width, load_encoder, parameter_hash
 from mirror.encoders.table import EncoderRow, find_encoder, read_encoders
 

@@ -13,7 +13,8 @@ from mirror.features.focus import focus_score
 from mirror.slides.reading.open import open_slide
 from mirror.slides.tiling.tile import find_tissue
 from mirror.slides.tissue.default import segment
-from mirror.slides.tissue.published import otsu, segment_by_model, segment_published
+from mirror.slides.tissue.model import segment_by_model
+from mirror.slides.tissue.published import otsu, segment_published
 from slide_drawing import write_svs
 
 SETTINGS = SlideSettings()
@@ -158,7 +159,7 @@ def test_a_torchscript_model_may_take_over(tmp_path: Path):
     torch.jit.script(Pink()).save(str(path))
     image = glass(70)
     cv2.circle(image, (35, 35), 20, (214, 150, 190), -1)
-    mask = segment_by_model(image, 8.0, str(path))
+    mask = segment_by_model(image, 8.0, TissueSettings(method="torchscript", model_path=str(path)))
     assert mask.tissue[35, 35] and not mask.tissue[2, 2]
 
 

@@ -25,12 +25,20 @@ class TileSettings(Settings):
 class TissueSettings(Settings):
     """How tissue is told from glass, pen and dirt."""
 
-    method: Literal["default", "published", "torchscript"] = Field(
+    method: Literal["default", "published", "torchscript", "safetensors"] = Field(
         "default",
         description="default: at a fixed physical resolution, pen-aware; published: the paper's Otsu recipe; "
-        "torchscript: a segmentation model of your own.",
+        "torchscript: a segmentation model of your own, which runs as code; "
+        "safetensors: weights of a known architecture, which do not.",
     )
-    model_path: str | None = Field(None, description="TorchScript file, for method torchscript.")
+    model_path: str | None = Field(
+        None,
+        description="Model file, for the methods torchscript and safetensors. A TorchScript file runs as code: operators "
+        "that open, save or print are refused, but take it only from a source you trust.",
+    )
+    architecture: Literal[
+        "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large", "fcn_resnet50", "lraspp_mobilenet_v3_large"
+    ] = Field("deeplabv3_resnet50", description="torchvision's segmentation network, for method safetensors.")
     mpp: float = Field(8.0, ge=0.25, le=32, description="Resolution at which tissue is segmented, micrometres a pixel.")
     min_tissue_fraction: float = Field(0.25, ge=0, le=1, description="Least share of tissue for a tile to be kept.")
     max_pen_fraction: float = Field(0.2, ge=0, le=1, description="Largest share of pen marks for a tile to be kept.")
@@ -49,6 +57,18 @@ class SlideSettings(Settings):
     slides_per_job: int = Field(32, ge=1, description="Slides in one job (a shard).")
     max_failed_fraction: float = Field(
         0.1, ge=0, le=1, description="The run stops when a larger share of a cohort's slides failed."
+    )
+    max_minutes: float = Field(
+        15.0, gt=0, le=1440, description="Time limit for reading one slide while tiling, minutes; then it fails."
+    )
+    resolution_conflict: Literal["ask", "warn", "fail"] = Field(
+        "ask",
+        description="Two sources of a slide's resolution that differ by more than 10 %. ask: a file that contradicts "
+        "itself fails unless the column mpp decides, other contradictions are warnings; warn: always a warning; "
+        "fail: always a failed slide.",
+    )
+    whole_mount: bool = Field(
+        False, description="Scans up to 76 x 51 mm (2 x 3 inches) are no warning; false allows 76 x 26 mm."
     )
     thumbnail_px: int = Field(1024, ge=128, le=8192, description="Longer side of the quality-control thumbnail.")
     backend: Literal["auto", "openslide"] = Field(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import InputError
-from . import torchvision_shim as compat  # noqa: F401  (makes timm importable; must come first)
+from ..compute import torchvision_shim as compat  # noqa: F401  (makes timm importable; must come first)
 
 import timm  # isort: skip
 from timm.models.efficientnet import EfficientNet  # isort: skip

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from .dicom import find_series
+
 BLOCK = 1 << 16
 INNER = 8  # blocks between head and tail
 INNER_BLOCK = 1 << 13  # of each file that a mirax slide consists of
@@ -36,6 +38,8 @@ def fingerprint(path: str | Path) -> str:
         When the file cannot be read.
     """
     path = Path(path)
+    if path.is_dir():  # of a DICOM series the largest level stands for all
+        path = find_series(path)
     size = path.stat().st_size
     digest = hashlib.blake2b(f"{size}:".encode(), digest_size=16)
     offsets = sorted({max(0, min(size - BLOCK, size * i // (INNER + 1))) for i in range(INNER + 2)})

@@ -19,6 +19,7 @@ import openslide
 import simplejpeg
 import tifffile
 
+from .jpeg_header import jpeg_size
 from .openslide_slide import OpenSlideSlide
 from .slide import WHITE
 
@@ -129,10 +130,11 @@ class JpegSlide(OpenSlideSlide):
         i, reduction = self.virtual[level]
         jpeg = self._levels[i]
         width, height = jpeg.tile[0] // reduction, jpeg.tile[1] // reduction
+        data = self._raw(jpeg, row * jpeg.columns + column)
         try:
-            pixels = simplejpeg.decode_jpeg(
-                self._raw(jpeg, row * jpeg.columns + column), "RGB", False, False, height, width, 1.0, buffer
-            )
+            if jpeg_size(data) != jpeg.tile:  # a frame of another size could claim gigabytes
+                return self._by_openslide(i, reduction, column, row)
+            pixels = simplejpeg.decode_jpeg(data, "RGB", False, False, height, width, 1.0, buffer)
         except ValueError:
             return self._by_openslide(i, reduction, column, row)
         if pixels.shape != (height, width, 3):
@@ -199,8 +201,11 @@ class JpegSlide(OpenSlideSlide):
         """Compare the tile with the most content against OpenSlide."""
         number = int(np.argmax(jpeg.counts))
         row, column = divmod(number, jpeg.columns)
+        data = self._raw(jpeg, number)
+        if jpeg_size(data) != jpeg.tile:
+            raise NotDirect(f"a tile of level {i} is a JPEG of another size")
         try:
-            ours = simplejpeg.decode_jpeg(self._raw(jpeg, number), "RGB")
+            ours = simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:
             raise NotDirect(f"a tile of level {i} is not decoded ({error})") from error
         if ours.shape != (jpeg.tile[1], jpeg.tile[0], 3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +12,15 @@ from types import TracebackType
 import cv2
 import numpy as np
 
+from ...core.errors import InputError
 from .resample import resample
 
 WHITE = 255
 log = logging.getLogger("mirror")
 LEVEL_TOLERANCE = 1.03  # a level up to 3 % coarser than asked for is still used
 STRIP_BYTES = 48 << 20  # overview strips are at most this large
+TOO_LONG = "reading it took longer than the time limit of a slide"
+SLOW = "raise slides.max_minutes if its disk is slow, or convert it to a pyramidal TIFF"
 
 
 class Slide(ABC):
@@ -35,6 +39,10 @@ class Slide(ABC):
         Level-0 pixels a pixel, for each level; the first is 1.
     properties : dict of str to str
         As OpenSlide names them.
+    notes : tuple of str
+        What is odd about the file; for the status table.
+    deadline : float or None
+        Time (``time.monotonic``) at which reading an area gives up.
     """
 
     path: Path
@@ -43,6 +51,8 @@ class Slide(ABC):
     bounds: tuple[int, int, int, int]
     downsamples: tuple[float, ...]
     properties: dict[str, str]
+    notes: tuple[str, ...] = ()
+    deadline: float | None = None
 
     @abstractmethod
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
@@ -89,6 +99,8 @@ class Slide(ABC):
         self, x: float, y: float, width: float, height: float, out: np.ndarray, level: int | None = None
     ) -> np.ndarray:
         """Read a box given in level-0 pixels, area-averaged into ``out`` (uint8, (H, W, 3), contiguous)."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise InputError(f"was given up: {TOO_LONG}", file=self.path, remedy=SLOW)
         if level is None:
             level = self.best_level(min(width / out.shape[1], height / out.shape[0]))
         scale = self.downsamples[level]
@@ -112,10 +124,18 @@ class Slide(ABC):
         per_row = width * height / rows / self.downsamples[level] ** 2 * 4
         step = max(1, min(rows, int(STRIP_BYTES / max(per_row, 1))))
         out = np.empty((rows, cols, 3), np.uint8)
+        wide = cols if per_row <= 4 * STRIP_BYTES else max(1, int(cols * 4 * STRIP_BYTES / per_row))
         for top in range(0, rows, step):
             bottom = min(top + step, rows)
             y0, y1 = y + height * top / rows, y + height * bottom / rows
-            self.read_box(x, y0, width, y1 - y0, out[top:bottom], level)
+            if wide == cols:
+                self.read_box(x, y0, width, y1 - y0, out[top:bottom], level)
+                continue
+            for left in range(0, cols, wide):  # one row of a huge claimed area would not fit
+                right = min(left + wide, cols)
+                part = np.empty((bottom - top, right - left, 3), np.uint8)
+                self.read_box(x + width * left / cols, y0, width * (right - left) / cols, y1 - y0, part, level)
+                out[top:bottom, left:right] = part
         return out
 
 
@@ -135,10 +155,13 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
     ndarray of uint8, shape (h, w, 3)
     """
     rgb = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
-    alpha = rgba[..., 3]
-    if alpha.min() < 255:
-        share = alpha[..., None].astype(np.float32) / 255
-        rgb = np.rint(rgb * share + WHITE * (1 - share)).astype(np.uint8)
+    alpha = cv2.extractChannel(rgba, 3)
+    if alpha.min() == 255:
+        return rgb
+    if (alpha - np.uint8(1)).min() >= 254:  # all or nothing, as where a scanner stored no tile
+        return cv2.bitwise_or(rgb, cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2RGB))
+    share = alpha[..., None].astype(np.float32) / 255
+    rgb = np.rint(rgb * share + WHITE * (1 - share)).astype(np.uint8)
     return rgb
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...config.slides import TileSettings
+from ...core.errors import InputError
+
+MAX_TILES = 4_000_000  # a glass slide in tiles of 25 um; more would be a wrong resolution
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ def tile_grid(bounds: tuple[int, int, int, int], mpp: float, settings: TileSetti
     size = _round_to_octave(settings.size_px * scale, scale)
     step = size if not settings.overlap_px else max(1, size - _round_to_octave(settings.overlap_px * scale, scale))
     x, y, width, height = bounds
+    count = (width // step + 2) * (height // step + 2)
+    if count > MAX_TILES:
+        problem = f"{width:,} x {height:,} px at {mpp:.4g} um/px would be {count:,} tiles (at most {MAX_TILES:,})"
+        raise InputError(problem, remedy="check the slide's mpp, or enlarge the tiles (slides.tile)")
     if settings.edge == "drop":
         xs = np.arange(x, x + width - size + 1, step, dtype=np.int64)
         ys = np.arange(y, y + height - size + 1, step, dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -16,18 +17,21 @@ import pandas as pd
 from ...config.slides import SlideSettings
 from ...core.atomic import PART, write_tsv
 from ...core.errors import InputError
+from ...core.memory import job_memory
 from ...core.names import safe_name
 from ...core.progress import progress
 from ..reading.fingerprint import find_duplicates
 from ..reading.open import open_slide
+from ..reading.slide import TOO_LONG
 from ..tissue.mask import DARK, DARK_SLIDE
-from ..tissue.published import check_model
+from ..tissue.model import check_model
 from .tile import TileResult, slide_files, tile_slide
 
 log = logging.getLogger("mirror")
 GREY_SPREAD = 6  # greatest difference between channels (0-255) of a picture without colour; JPEG adds a little
 GREY_INK, GREY_SHARE = 200, 0.005  # and at least this share of its pixels is darker than this: not bare glass
 OVERVIEW_PX = 1024
+MEMORY_BASE, MEMORY_FLOOR = 700 << 20, 256 << 20  # bytes of the process without slides; least for each slide
 COLUMNS = (
     "slide_id",
     "patient_id",
@@ -40,6 +44,7 @@ COLUMNS = (
     "pen_fraction",
     "message",
     "fingerprint",
+    "tile_um",
 )
 STOPS = {  # errors of the output folder, not of a slide: going on would only repeat them
     errno.ENOSPC: "the disk is full",
@@ -92,8 +97,9 @@ def tile_shard(
     if twice:
         raise InputError(f"slide_id {twice[0]!r} comes twice", remedy="give every slide a slide_id of its own")
     tissue = settings.resolved().tissue
-    if tissue.method == "torchscript":
-        check_model(tissue.model_path)
+    if tissue.method in ("torchscript", "safetensors"):
+        check_model(tissue)
+    memory = max(MEMORY_FLOOR, (job_memory() - MEMORY_BASE) // max(1, threads))
     for folder in ("tiles", "qc", "contours"):
         remove_leftovers(Path(out_dir) / folder, ids)
     results: dict[str, TileResult] = {}
@@ -101,7 +107,7 @@ def tile_shard(
     def work(names: list[str], what: str) -> None:
         by_name = dict(zip(ids, slides, strict=True))
         with ThreadPoolExecutor(max(1, threads)) as pool:
-            jobs = pool.map(lambda name: attempt(by_name[name], settings, out_dir), names)
+            jobs = pool.map(lambda name: attempt(by_name[name], settings, out_dir, memory), names)
             try:
                 for result in progress(jobs, what, total=len(names), unit="slide"):
                     results[result.slide_id] = result
@@ -110,10 +116,11 @@ def tile_shard(
                 raise
 
     work(ids, "tiling")
-    again = [name for name in ids if results[name].status == "failed"]
+    bad = [name for name in ids if results[name].status == "failed"]
+    again = [name for name in bad if TOO_LONG not in results[name].message]
     if again:
         work(again, "tiling, second try")
-    for name in again:
+    for name in bad:
         if results[name].status == "failed":
             log.warning("%s failed: %s", name, results[name].message)
     rows = [results[name] for name in ids]
@@ -133,16 +140,18 @@ def tile_shard(
     return table
 
 
-def attempt(row: Mapping[str, Any], settings: SlideSettings, out_dir: str | Path) -> TileResult:
+def attempt(
+    row: Mapping[str, Any], settings: SlideSettings, out_dir: str | Path, memory: int | None = None
+) -> TileResult:
     """Tile one slide; any failure of the slide becomes a row, one of the output folder is raised."""
     name, path, mpp = safe_name(str(row["slide_id"])), str(row.get("slide_path") or ""), row.get("mpp")
     if not path.strip():  # as a path it would be the working folder
         problem, remedy = "slide_path is empty in the sample table", "name the slide file there"
         return failed(name, path, str(InputError(problem, row=f"slide_id {name}", remedy=remedy)), out_dir)
     try:
-        result = tile_slide(path, name, out_dir, settings, None if mpp in (None, "") else float(mpp))
+        result = tile_slide(path, name, out_dir, settings, None if mpp in (None, "") else float(mpp), memory)
         method = settings.resolved().tissue.method
-        if result.status == "empty" and method == "default" and lacks_colour(path, settings.backend):
+        if result.status == "empty" and method == "default" and lacks_colour(path, settings):
             note = "the picture has no colour (greyscale), and tissue is found by its colour"
             return replace(result, message=f"{result.message}; {note}")
         return result
@@ -162,9 +171,10 @@ def attempt(row: Mapping[str, Any], settings: SlideSettings, out_dir: str | Path
         return failed(name, path, f"{path}: {type(error).__name__}: {error}", out_dir)
 
 
-def lacks_colour(path: str, backend: str) -> bool:
+def lacks_colour(path: str, settings: SlideSettings) -> bool:
     """Whether a slide shows something, but all of it in grey; black (told apart elsewhere) is not meant."""
-    with open_slide(path, backend) as slide:
+    with open_slide(path, settings.backend) as slide:
+        slide.deadline = time.monotonic() + 60 * settings.max_minutes
         rgb = slide.overview(max(1.0, max(slide.bounds[2:]) / OVERVIEW_PX))
     high, low = rgb.max(axis=2), rgb.min(axis=2)
     shows = float(np.mean(low < GREY_INK)) >= GREY_SHARE and float(np.mean(high < DARK)) <= DARK_SLIDE

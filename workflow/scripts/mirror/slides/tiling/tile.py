@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import math
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,25 @@ import numpy as np
 
 from ...config.slides import SlideSettings
 from ...core.errors import InputError
+from ...core.memory import in_words, job_memory
 from ...core.names import safe_name
 from ...io.tiles import TileTable, read_tiles, write_tiles
 from ..reading.fingerprint import fingerprint
-from ..reading.mpp import resolve_mpp
-from ..reading.open import check_extent, check_file, open_slide
+from ..reading.mpp import check_scale, resolve_mpp
+from ..reading.open import check_extent, check_file, open_slide, resolve_slide_path
 from ..reading.slide import Slide
 from ..tissue.default import segment
 from ..tissue.geojson import write_geojson
 from ..tissue.mask import TissueMask
 from ..tissue.outlines import outlines
-from ..tissue.published import segment_by_model, segment_published
+from ..tissue.model import segment_by_model
+from ..tissue.published import segment_published
 from .grid import Grid, tile_grid, tile_shares
 from .thumbnail import write_thumbnail
 
-TILING_VERSION = 1  # raised when the same settings would give other tiles
+TILING_VERSION = 2  # raised when the same settings would give other tiles
+MASK_PIXELS = 48_000_000  # of the tissue mask; a glass slide at 8 um/px has 31 million
+BLOCK_BYTES = 32  # of the published recipe for each of its blocks of 8 x 8 px
 PROBES = 3  # kept tiles read at full resolution, so that a damaged slide fails here and not while embedding
 
 
@@ -45,6 +51,8 @@ class TileResult:
         Share of the scanned region.
     message : str
         Warnings, or the one line that says why it failed.
+    tile_um : float
+        Micrometres a tile side.
     """
 
     slide_id: str
@@ -57,6 +65,7 @@ class TileResult:
     pen_fraction: float = float("nan")
     message: str = ""
     fingerprint: str = ""
+    tile_um: float = float("nan")
 
 
 def slide_files(out_dir: str | Path, slide_id: str) -> tuple[Path, Path, Path]:
@@ -85,6 +94,7 @@ def tile_slide(
     out_dir: str | Path,
     settings: SlideSettings,
     mpp: float | None = None,
+    memory: int | None = None,
 ) -> TileResult:
     """Find tissue on one slide and write its tiles, contours and thumbnail.
 
@@ -103,6 +113,8 @@ def tile_slide(
         Grid and tissue detection.
     mpp : float, optional
         The sample table's micrometres a pixel.
+    memory : int, optional
+        Bytes that the slide may take; a quarter of the job's memory by default.
 
     Returns
     -------
@@ -115,31 +127,37 @@ def tile_slide(
         When the slide cannot be used; says why in one line.
     """
     tiles_path, qc_path, contour_path = slide_files(out_dir, slide_id)
-    path = Path(slide_path)
+    path = resolve_slide_path(slide_path)
     check_file(path)
     mark, used_hash = fingerprint(path), settings_hash(settings, mpp)
     if qc_path.is_file() and contour_path.is_file():
         done = finished(tiles_path, mark, used_hash)
         if done is not None:
-            return TileResult(slide_id, str(path), **done)
+            return TileResult(slide_id, str(slide_path), **done)
     tiles_path.unlink(missing_ok=True)
     settings = settings.resolved()
-    with open_slide(path, settings.backend) as slide:
+    started, memory = time.monotonic(), job_memory() // 4 if memory is None else memory
+    with open_slide(path, settings.backend, memory=memory) as slide:
+        slide.deadline = started + 60 * settings.max_minutes
         check_extent(slide)
-        true_mpp = resolve_mpp(slide.properties, mpp, path)
-        overview, mask = find_tissue(slide, true_mpp.value, settings)
+        rule = settings.resolution_conflict
+        true_mpp = resolve_mpp(slide.properties, mpp, path, rule)
+        # a sparse TIFF's bounds are those of the tiles it has; a MIRAX canvas is larger than the glass
+        size = slide.bounds[2:] if slide.properties.get("openslide.vendor") == "mirax" else (slide.width, slide.height)
+        scale = check_scale(true_mpp.value, size, settings.tile.mpp, settings.whole_mount, rule, path)
+        overview, mask = find_tissue(slide, true_mpp.value, settings, memory)
         grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
         if not len(grid.coords):
             size = f"{slide.bounds[2]} x {slide.bounds[3]} px, a tile needs {grid.size_level0} px"
             raise InputError(f"the slide is smaller than one tile ({size})", file=path, remedy="use smaller tiles")
         kept, tissue, pen = choose_tiles(grid, mask, slide.bounds, settings)
         probe(slide, kept)
-        notes = [note for note in (true_mpp.note, mask.note) if note]
+        notes = [note for note in (*slide.notes, true_mpp.note, *scale, mask.note) if note]
         if not len(kept.coords):
             notes.append("no tile with enough tissue")
         result = TileResult(
             slide_id=slide_id,
-            slide_path=str(path),
+            slide_path=str(slide_path),
             status="ok" if len(kept.coords) else "empty",
             n_tiles=len(kept.coords),
             mpp=true_mpp.value,
@@ -148,6 +166,7 @@ def tile_slide(
             pen_fraction=float(mask.pen.mean()),
             message="; ".join(notes),
             fingerprint=mark,
+            tile_um=round(kept.size_level0 * true_mpp.value, 4),
         )
         shapes = {"Tissue": outlines(mask.tissue, slide.bounds), "Pen": outlines(mask.pen, slide.bounds)}
         write_geojson(contour_path, shapes)
@@ -166,12 +185,14 @@ def finished(tiles_path: Path, mark: str, used_hash: str) -> dict[str, Any] | No
         return None
     if info.get("fingerprint") != mark or info.get("settings_hash") != used_hash:
         return None
-    keys = ("status", "n_tiles", "mpp", "mpp_source", "tissue_fraction", "pen_fraction", "message", "fingerprint")
+    keys = ("status", "n_tiles", "mpp", "mpp_source", "tissue_fraction", "pen_fraction", "message", "fingerprint", "tile_um")
     return {key: info[key] for key in keys}
 
 
-def find_tissue(slide: Slide, mpp: float, settings: SlideSettings) -> tuple[np.ndarray, TissueMask]:
-    """Read the overview and segment it as the settings say.
+def find_tissue(
+    slide: Slide, mpp: float, settings: SlideSettings, memory: int | None = None
+) -> tuple[np.ndarray, TissueMask]:
+    """Read the overview and segment it as the settings say; a huge claimed area gives a coarser mask.
 
     Returns
     -------
@@ -179,17 +200,28 @@ def find_tissue(slide: Slide, mpp: float, settings: SlideSettings) -> tuple[np.n
     mask : TissueMask
     """
     width, height = slide.bounds[2:]
-    fine = max(1.0, min(settings.tissue.mpp / mpp, max(width, height) / settings.thumbnail_px))
+    bounded = math.sqrt(width * height / MASK_PIXELS)  # level-0 pixels a mask pixel, at least
+    fine = max(1.0, bounded, min(settings.tissue.mpp / mpp, max(width, height) / settings.thumbnail_px))
     if settings.tissue.method == "published":
+        need = width * height * (mpp / settings.tile.mpp) ** 2 / 64 * BLOCK_BYTES
+        if memory is not None and need > memory:
+            problem = f"the published recipe needs {in_words(need)} for {width:,} x {height:,} px at {mpp:.4g} um/px, "
+            problem += f"and a slide may take {in_words(memory)}"
+            remedy = "check the slide's mpp, raise mem_mb of tile_slides, or use the default tissue method"
+            raise InputError(problem, file=slide.path, remedy=remedy)
         picture = slide.overview(max(1.0, max(width, height) / settings.thumbnail_px))
         return picture, segment_published(slide, mpp, settings.tile.mpp)
     picture = slide.overview(fine)
-    coarse = max(settings.tissue.mpp, mpp)
+    coarse = max(settings.tissue.mpp, mpp, bounded * mpp)
     size = (max(1, round(width * mpp / coarse)), max(1, round(height * mpp / coarse)))
     overview = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    if settings.tissue.method == "torchscript":
-        return picture, segment_by_model(overview, coarse, settings.tissue.model_path)
-    return picture, segment(overview, coarse, settings.tissue)
+    if settings.tissue.method in ("torchscript", "safetensors"):
+        return picture, segment_by_model(overview, coarse, settings.tissue)
+    mask = segment(overview, coarse, settings.tissue)
+    if coarse > max(settings.tissue.mpp, mpp):
+        note = f"tissue was found at {coarse:.3g} um/px, not {settings.tissue.mpp:g}: the claimed area is too large"
+        mask = replace(mask, note="; ".join(part for part in (mask.note, note) if part))
+    return picture, mask
 
 
 def choose_tiles(

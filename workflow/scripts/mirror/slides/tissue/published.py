@@ -1,19 +1,14 @@
-"""Other ways to find tissue: the published Otsu recipe, and a segmentation model of the user's own."""
+"""The published recipe: Otsu on saturation at full resolution."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from ...core.errors import InputError
-from ..reading.open import GIT_LFS
 from ..reading.slide import Slide
-from .default import find_pen, glass_colour, optical_density
-from .mask import DARK, TissueMask
+from .mask import TissueMask
 
 # the published parameters, pixels at 20x
 MEDIAN, CLOSE, ERODE = 7, 5, 10
@@ -21,8 +16,6 @@ FILL_HOLES_BELOW, DROP_OBJECTS_BELOW = 16_384, 8_192
 BLOCK = 8  # the mask is kept as the share of each 8 x 8 block, or a large slide's would not fit in memory
 HALO = 32  # rows read beyond a strip, more than the filters reach
 STRIP_PIXELS = 12_000_000
-MODEL_MULTIPLE = 32
-PROBE_PX = 256  # side of the picture on which a model is tried before any slide
 
 
 def segment_published(slide: Slide, mpp: float, target_mpp: float) -> TissueMask:
@@ -70,99 +63,6 @@ def otsu(histogram: np.ndarray) -> int:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (mean[-1] * below - mean) ** 2 / (below * (1 - below))
     return int(np.nanargmax(np.where(np.isfinite(between), between, -1)))
-
-
-def segment_by_model(rgb: np.ndarray, mpp: float, model_path: str | None) -> TissueMask:
-    """Find tissue with a local TorchScript model; pens are still found by colour.
-
-    Parameters
-    ----------
-    rgb : ndarray of uint8, shape (h, w, 3)
-        The overview.
-    mpp : float
-        Its micrometres a pixel.
-    model_path : str
-        A TorchScript file that takes float32 (1, 3, H, W), RGB from 0 to 1, H and W multiples of
-        32, and returns the probability of tissue, (1, 1, H, W).
-
-    Raises
-    ------
-    InputError
-        When there is no such file, it does not load, or it returns something else.
-    """
-    model = _load_model(model_path)
-    height, width = rgb.shape[:2]
-    pad = ((0, -height % MODEL_MULTIPLE), (0, -width % MODEL_MULTIPLE), (0, 0))
-    pixels = np.pad(rgb, pad, constant_values=255).astype(np.float32) / 255
-    tissue = _run_model(model, pixels, model_path)[:height, :width] > 0.5
-    dark = rgb.max(axis=2) < DARK
-    pen = find_pen(optical_density(rgb, glass_colour(rgb)), dark, mpp)
-    return TissueMask(tissue & ~pen, pen, mpp)
-
-
-def check_model(model_path: str | None) -> None:
-    """Load a segmentation model and try it on a small picture, so that its faults are not blamed on slides.
-
-    Parameters
-    ----------
-    model_path : str
-        As for `segment_by_model`.
-
-    Raises
-    ------
-    InputError
-        As for `segment_by_model`.
-    """
-    # neither flat nor white, so that a model that normalises by the picture's spread can be tried too
-    pixels = np.random.default_rng(0).random((PROBE_PX, PROBE_PX, 3), dtype=np.float32)
-    _run_model(_load_model(model_path), pixels, model_path)
-
-
-def _load_model(model_path: str | None) -> Any:
-    """Load a TorchScript model in evaluation mode; its errors name the setting."""
-    import torch  # only this plug-in needs it
-
-    setting = "slides.tissue.model_path"
-    remedy = f"name a TorchScript file in {setting}"
-    if not model_path:
-        raise InputError("is empty, so there is no segmentation model", file=setting, remedy=remedy)
-    path = Path(model_path)
-    if not path.is_file():
-        raise InputError("no such segmentation model", file=path, row=setting, remedy=remedy)
-    try:
-        with open(path, "rb") as handle:
-            head = handle.read(len(GIT_LFS))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path, row=setting, remedy=remedy) from error
-    if head == GIT_LFS:
-        raise InputError("is a git-LFS pointer, not the model", file=path, row=setting, remedy="run `git lfs pull`")
-    try:
-        return torch.jit.load(model_path, map_location="cpu").eval()
-    except (RuntimeError, ValueError) as error:  # its text is about torch's archive format, no help to anyone
-        remedy = "save the model by torch.jit.script(model).save(path), or fetch the file again"
-        raise InputError("is not a whole TorchScript file", file=path, row=setting, remedy=remedy) from error
-
-
-def _run_model(model: Any, pixels: np.ndarray, model_path: str | None) -> np.ndarray:
-    """Tissue probability of float32 (H, W, 3) pixels from 0 to 1; shape (H, W)."""
-    import torch
-
-    place: dict[str, Any] = {"file": model_path, "row": "slides.tissue.model_path"}
-    try:
-        with torch.inference_mode():
-            answer = model(torch.from_numpy(pixels).permute(2, 0, 1)[None])
-    except RuntimeError as error:
-        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise InputError(f"does not run as a segmentation model ({last})", **place) from error
-    if not isinstance(answer, torch.Tensor):
-        raise InputError(f"returns a {type(answer).__name__}, not the tissue probability (1, 1, H, W)", **place)
-    if tuple(answer.shape) != (1, 1, *pixels.shape[:2]):
-        problem = f"returns {tuple(answer.shape)} for {(1, 3, *pixels.shape[:2])}"
-        raise InputError(f"{problem}, not the tissue probability (1, 1, H, W)", **place)
-    probability = answer[0, 0].float().numpy()
-    if not np.isfinite(probability).all():
-        raise InputError("returns NaN or infinity, not the tissue probability", **place)
-    return probability
 
 
 def _saturation_strips(slide: Slide, scale: float) -> Iterator[tuple[np.ndarray, slice]]:
