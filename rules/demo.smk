@@ -85,6 +85,7 @@ rule doctor:
             PLAN.encoder_row(e) for e in PLAN.encoders if e in PLAN.encoder_table
         ],
         weights=CONFIG["embed"]["weights"],
+        slides=CONFIG["slides"],
         results=RESULTS,
         table=P.doctor,
     message:

@@ -98,6 +98,7 @@ rule join_tiles:
         shards=lambda w: PLAN.tile_shards(w.cohort),
     output:
         table=P.tiles_status,
+        facts=P.facts.at(input="slides"),
     log:
         P.log("join_tiles", "cohort"),
     benchmark:

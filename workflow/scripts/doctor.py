@@ -20,6 +20,7 @@ def main(
     results: Path,
     out: Path,
     answers: Sequence[Path] = (),
+    slide_settings: dict | None = None,
 ) -> None:
     """Run every check, print one table, write it; a problem ends with an error.
 
@@ -31,6 +32,8 @@ def main(
         Rows of the encoder table in use.
     answers : sequence of Path
         Findings of the environments that will compute, by rule check_gpu.
+    slide_settings : dict, optional
+        The config's ``slides``.
     """
     findings: list[Finding] = []
     for name, cohort in cohorts.items():
@@ -38,7 +41,7 @@ def main(
             findings.append(Finding(f"{name}: simulated", "ok", f"{len(cohort['slides'])} slides will be drawn"))
             continue
         if cohort["pixels"]:
-            findings += guarded(f"{name}: slides", partial(check_slides, name, cohort["slides"]))
+            findings += guarded(f"{name}: slides", partial(check_slides, name, cohort["slides"], slide_settings))
         patients = {s["patient_id"] for s in cohort["slides"]} if cohort["slides"] else None
         findings += guarded(f"{name}: tables", partial(check_tables, name, cohort["settings"], patients))
     for row in encoders:
@@ -64,6 +67,7 @@ if "snakemake" in globals():
             Path(snakemake.params.results),
             Path(snakemake.params.table),
             [Path(path) for path in snakemake.input.answers],
+            snakemake.params.slides,
         ),
         snakemake.log[0],
     )

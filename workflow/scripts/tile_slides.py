@@ -29,9 +29,11 @@ def main(
 
 
 if "snakemake" in globals():
+    from mirror.core.memory import set_job_memory
     from mirror.core.step import run_step
 
     job = snakemake
+    set_job_memory(job.resources.get("mem_mb"))
     run_step(
         lambda: main(
             slides=job.params.slides,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mirror.core.errors import InputError
 from mirror.compute import torchvision_shim as compat
+from mirror.core.errors import InputError
 from mirror.encoders.build import PooledEncoder, load_encoder
 from mirror.encoders.run import TileEncoder
 from mirror.encoders.table import EncoderRow, read_encoders

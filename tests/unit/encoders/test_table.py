@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mirror.core.errors import InputError
 from mirror.compute import torchvision_shim as compat
+from mirror.core.errors import InputError
 from mirror.encoders.build import build_encoder, check_width, load_encoder, parameter_hash
 from mirror.encoders.table import EncoderRow, find_encoder, read_encoders
 

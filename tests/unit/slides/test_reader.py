@@ -16,8 +16,8 @@ from mirror.slides.reading.jpeg import JpegSlide
 from mirror.slides.reading.open import open_slide
 from mirror.slides.reading.openslide_slide import OpenSlideSlide
 from mirror.slides.reading.plain_slide import PlainSlide
-from mirror.slides.reading.tiff_slide import TiffSlide
 from mirror.slides.reading.slide import on_white
+from mirror.slides.reading.tiff_slide import TiffSlide
 from slide_drawing import write_svs
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 from mirror.config.slides import SlideSettings
 from mirror.core.errors import InputError
-from mirror.slides.reading import slide as reader
 from mirror.slides.reading.open import open_slide
 from mirror.slides.tiling.shard import tile_shard
 from slide_drawing import draw_tissue, write_svs

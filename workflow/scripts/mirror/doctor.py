@@ -10,7 +10,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pandas as pd
@@ -25,18 +27,29 @@ BYTES_PER_TILE = 2.2  # a float16 feature of width 1 with its share of coordinat
 TILES_PER_SLIDE = 12_000  # a large TCGA diagnostic slide at 20x with 256 px tiles
 
 
-def check_slides(cohort: str, slides: list[dict[str, Any]], threads: int = 8) -> Iterator[Finding]:
-    """Open every slide, find its magnification, read one tile's worth of pixels."""
-    from .slides.reading.mpp import resolve_mpp
-    from .slides.reading.open import open_slide
+def check_slides(
+    cohort: str, slides: list[dict[str, Any]], settings: dict[str, Any] | None = None, threads: int = 8
+) -> Iterator[Finding]:
+    """Open every slide, compare what is known of its resolution, read one tile's worth of pixels."""
+    from .config.slides import SlideSettings
+    from .slides.reading.mpp import check_scale, resolve_mpp
+    from .slides.reading.open import check_extent, open_slide
+
+    used = SlideSettings.model_validate(settings or {}).resolved()
+    plain = Lock()  # pictures that are held whole are opened one at a time
 
     def look(slide: dict[str, Any]) -> tuple[str, str, str]:
-        name = slide["slide_id"]
+        name, path = slide["slide_id"], slide["slide_path"]
+        held = str(path).lower().endswith((".png", ".jpg", ".jpeg"))
         try:
-            with open_slide(slide["slide_path"]) as opened:
-                found = resolve_mpp(opened.properties, slide["mpp"], slide["slide_path"])
+            with plain if held else nullcontext(), open_slide(path) as opened:
+                check_extent(opened)
+                found = resolve_mpp(opened.properties, slide["mpp"], path, used.resolution_conflict)
+                size = opened.scanned_size
+                odd = check_scale(found.value, size, used.tile.mpp, used.whole_mount, used.resolution_conflict, path)
                 opened.read(0, 0, 0, 16, 16)
-                return name, "warning" if found.note else "ok", f"{found.value:.3g} {found.source} {found.note}"
+                note = "; ".join(text for text in (*opened.notes, found.note, *odd) if text)
+                return name, "warning" if note else "ok", f"{found.value:.3g} {found.source} {note}"
         except InputError as error:
             return name, "problem", str(error)
         except Exception as error:  # a damaged file may raise anything; it must not end the other checks

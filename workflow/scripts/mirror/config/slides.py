@@ -33,8 +33,8 @@ class TissueSettings(Settings):
     )
     model_path: str | None = Field(
         None,
-        description="Model file, for the methods torchscript and safetensors. A TorchScript file runs as code: operators "
-        "that open, save or print are refused, but take it only from a source you trust.",
+        description="Model file, for the methods torchscript and safetensors. A TorchScript file runs as code: "
+        "operators that open, save or print are refused, but take it only from a source you trust.",
     )
     architecture: Literal[
         "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large", "fcn_resnet50", "lraspp_mobilenet_v3_large"

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import InputError
 from ..compute import torchvision_shim as compat  # noqa: F401  (makes timm importable; must come first)
+from ..core.errors import InputError
 
 import timm  # isort: skip
 from timm.models.efficientnet import EfficientNet  # isort: skip

@@ -14,6 +14,14 @@ from PIL import Image
 
 from .style import PALETTE, colour, empty_figure, grid_of
 
+# Words of a slide's message, and what the contact sheet says in their place.
+SIGNS = {
+    "differs from": "mpp contradicted",
+    "more than a glass slide": "larger than the glass",
+    "are enlarged": "coarser than the tiles",
+    "is read as the slide": "not the first picture",
+    "same content as": "duplicate",
+}
 TONES = {"slides": PALETTE[0], "patients": PALETTE[2], "samples": PALETTE[1]}
 
 
@@ -94,6 +102,7 @@ def flags(slides: pd.DataFrame) -> list[str]:
     usual = mpp.round(2).mode()
     pen = pd.to_numeric(slides.get("pen_fraction", pd.Series(np.nan, slides.index)), errors="coerce")
     source = slides.get("mpp_source", pd.Series("", slides.index)).astype(str)
+    message = slides.get("message", pd.Series("", slides.index)).fillna("").astype(str)
     out = []
     for i in range(len(slides)):
         found = []
@@ -108,6 +117,7 @@ def flags(slides: pd.DataFrame) -> list[str]:
             found.append(f"mpp {mpp.iloc[i]:.2g}")
         if source.iloc[i] == "objective":
             found.append("mpp from objective power")
+        found += [short for sign, short in SIGNS.items() if sign in message.iloc[i]]
         out.append(", ".join(found))
     return out
 

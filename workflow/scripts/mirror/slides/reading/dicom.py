@@ -12,8 +12,9 @@ WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MAX_LISTED = 2000  # files of one folder that are looked at
 TAGS = [
-    "SOPClassUID", "ImageType", "SeriesInstanceUID", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PixelRepresentation",
-    "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber", "TotalPixelMatrixColumns",
+    "SOPClassUID", "ImageType", "SeriesInstanceUID", "BitsAllocated", "BitsStored", "SamplesPerPixel",
+    "PixelRepresentation", "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber",
+    "TotalPixelMatrixColumns",
 ]  # fmt: skip
 ONE_SERIES = "give one file of the series (any VOLUME level), with its other levels in the same folder"
 
@@ -54,8 +55,8 @@ def check_dicom(path: Path) -> None:
         part_of = f"part {head.get('InConcatenationNumber', '?')} of {total or 'several'}"
         problem = f"is {part_of} of a concatenation, which OpenSlide does not join"
         raise InputError(problem, file=path, remedy="store the instance again unsplit (dcm4che, wsidicomizer)")
-    kind = [str(v) for v in (head.get("ImageType") or [])]
-    flavour = kind[2] if len(kind) > 2 else ""
+    image_type = [str(v) for v in (head.get("ImageType") or [])]
+    flavour = image_type[2] if len(image_type) > 2 else ""
     if flavour in ("LABEL", "OVERVIEW", "LOCALIZER") and not _has_volume(path, str(head.get("SeriesInstanceUID"))):
         problem = f"is the {flavour.lower()} picture of a slide whose pixels (ImageType VOLUME) are not in this folder"
         raise InputError(problem, file=path, remedy=ONE_SERIES)

@@ -24,7 +24,7 @@ PICTURES = (
 )  # fmt: skip
 DICOM = b"DICM"  # at byte 128
 UNREAD = {  # formats that are recognised and not read: what to do instead
-    ".vsi": "an Olympus VSI, whose pixels lie in .ets files of the folder `_{stem}_` beside it, and no reader here opens them",
+    ".vsi": "an Olympus VSI; its pixels lie in .ets files of the folder `_{stem}_`, which no reader here opens",
     ".ets": "a part of an Olympus VSI slide, which no reader here opens",
     ".isyntax": "a Philips iSyntax, which no reader here opens",
     ".i2syntax": "a Philips iSyntax, which no reader here opens",
@@ -74,7 +74,9 @@ def _check_mirax(path: Path) -> None:
     folder = path.with_suffix("")
     remedy = f"copy the folder `{folder.name}` to where the .mrxs file is"
     if not folder.is_dir():
-        problem = f"lacks its folder `{folder.name}/` (Slidedat.ini, Index.dat, Data*.dat): the .mrxs alone is a thumbnail"
+        problem = (
+            f"lacks its folder `{folder.name}/` (Slidedat.ini, Index.dat, Data*.dat): the .mrxs alone is a thumbnail"
+        )
         raise InputError(problem, file=path, remedy=remedy)
     for part in folder.iterdir():
         if not part.is_dir():
@@ -100,7 +102,9 @@ def _check_list(path: Path, pattern: re.Pattern[bytes], listing: Path | None = N
         kind = file_kind(part)
         if kind == "missing" or (kind == "a folder" and not must):
             if must:
-                raise InputError(f"lacks `{listing.parent.name}/{name}`", file=path, remedy="copy the whole folder again")
+                raise InputError(
+                    f"lacks `{listing.parent.name}/{name}`", file=path, remedy="copy the whole folder again"
+                )
             continue
         require_regular(part, "file of the slide", "copy the whole slide again")
         if must and not part.stat().st_size:

@@ -88,18 +88,19 @@ def resolve_mpp(
             raise InputError(
                 f"mpp {table:g} of the sample table is outside {LEAST} to {MOST:g}", file=path, remedy=REMEDY
             )
-        against = [(what, value) for what, _, value in claims if not _agree(table, value)]
+        against = [(what, value) for what, _source, value in claims if not _agree(table, value)]
         told = "; ".join(_differ(table, value, "the sample table", what) for what, value in against)
         if told and conflicts == "fail":
             raise InputError(told, file=path, remedy="correct the column `mpp` of the sample table")
         if not claims:
-            power = _lying_objective(float(table), properties).replace("mpp is trusted", "the sample table counts")
-            return Mpp(float(table), "table", power, power)
+            lie = _lying_objective(float(table), properties).replace("mpp is trusted", "the sample table counts")
+            return Mpp(float(table), "table", lie, lie)
         note = f"{told}; the sample table counts" if told else ""
         return Mpp(float(table), "table", note, note)
     if claims:
         first, source, best = claims[0]
-        told = "; ".join(_differ(best, value, first, what) for what, _, value in claims[1:] if not _agree(best, value))
+        others = [(what, value) for what, _source, value in claims[1:] if not _agree(best, value)]
+        told = "; ".join(_differ(best, value, first, what) for what, value in others)
         if told and conflicts != "warn":
             raise InputError(f"its resolution contradicts itself: {told}", file=path, remedy=REMEDY)
         notes = [f"{told}; {first} counts"] if told else []
@@ -159,7 +160,8 @@ def check_scale(
         remedy = "correct the column `mpp` of the sample table"
         found.append((text, remedy if whole_mount else f"{remedy}, or set slides.whole_mount: true"))
     if mpp > target * AGREE:
-        text = f"{mpp:.4g} um/px is coarser than the {target:g} um/px of the tiles, which are enlarged {mpp / target:.2g} times"
+        text = f"{mpp:.4g} um/px is coarser than the {target:g} um/px of the tiles, "
+        text += f"which are enlarged {mpp / target:.2g} times"
         found.append((text, "raise slides.tile.mpp, or leave the slide out"))
     if found and conflicts == "fail":
         raise InputError(found[0][0], file=path, remedy=found[0][1])
@@ -167,7 +169,7 @@ def check_scale(
 
 
 def _claims(properties: Mapping[str, str], refused: list[str]) -> list[tuple[str, str, float]]:
-    """What each part of the file says of its resolution: words, source, um/px; most trusted first, plausible ones alone."""
+    """What each part of the file says of its resolution, where plausible: words, source, um/px; most trusted first."""
     vendor = properties.get("openslide.vendor", "")
     out = []
     own = _pair(
@@ -209,7 +211,9 @@ def _agree(a: float, b: float) -> bool:
 def _differ(counts: float, other: float, first: str, second: str) -> str:
     """Say by how much two sources differ, and what such a factor usually means."""
     ratio = max(counts, other) / min(counts, other)
-    meaning = next((text for factor, text in FACTORS.items() if abs(ratio / factor - 1) < 0.03), f"a factor of {ratio:.3g}")
+    meaning = next(
+        (text for factor, text in FACTORS.items() if abs(ratio / factor - 1) < 0.03), f"a factor of {ratio:.3g}"
+    )
     return f"mpp {counts:.4g} of {first} differs from {other:.4g} of {second} ({meaning})"
 
 

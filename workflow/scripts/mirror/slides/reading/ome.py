@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 MAX_XML = 16 << 20
 UNITS = {  # micrometres; what is not here (pixel, reference frame) is no length
-    "\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "micron": 1.0, "micrometer": 1.0, "micrometre": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4,
-    "dm": 1e5, "m": 1e6, "pm": 1e-6, "\u00c5": 1e-4, "\u212b": 1e-4, "in": 25_400.0, "inch": 25_400.0, "thou": 25.4, "mil": 25.4,
-    "pt": 25_400.0 / 72, "ft": 304_800.0,
+    "\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "micron": 1.0, "micrometer": 1.0, "micrometre": 1.0,
+    "nm": 1e-3, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6, "pm": 1e-6, "\u00c5": 1e-4, "\u212b": 1e-4,
+    "in": 25_400.0, "inch": 25_400.0, "thou": 25.4, "mil": 25.4, "pt": 25_400.0 / 72, "ft": 304_800.0,
 }  # fmt: skip
 
 

@@ -96,7 +96,9 @@ def open_slide(path: str | Path, backend: str = "auto", threads: int = 2, memory
             try:
                 slide: Slide = _by_tifffile(content, memory, vendor, dict(handle.properties))
             except NotRead as reason:
-                raise InputError(f"OpenSlide would read it wrongly, and it has {reason}", file=path, remedy=CONVERT) from None
+                raise InputError(
+                    f"OpenSlide would read it wrongly, and it has {reason}", file=path, remedy=CONVERT
+                ) from None
             handle.close()
             return slide
         slide = _by_openslide(path, handle, backend, threads)
@@ -138,7 +140,9 @@ def _needs_tifffile(handle: openslide.OpenSlide, content: TiffContent, vendor: s
     return False
 
 
-def _by_tifffile(content: TiffContent, memory: int, vendor: str = "", properties: dict[str, str] | None = None) -> Slide:
+def _by_tifffile(
+    content: TiffContent, memory: int, vendor: str = "", properties: dict[str, str] | None = None
+) -> Slide:
     content.check_single()
     for level in content.levels:
         content.check_samples(level)
@@ -171,7 +175,9 @@ def _without_openslide(path: Path, content: TiffContent | None, memory: int) -> 
         try:
             slide: Slide = open_plain(path, memory)
         except InputError as error:
-            raise InputError(f"has {reason}, which no reader here opens ({error.problem})", file=path, remedy=CONVERT) from error
+            raise InputError(
+                f"has {reason}, which no reader here opens ({error.problem})", file=path, remedy=CONVERT
+            ) from error
         slide.notes = content.notes
         return slide
 
@@ -210,7 +216,9 @@ def check_extent(slide: Slide) -> None:
         raise InputError(problem, file=slide.path, remedy=RECOPY)
 
 
-def _check_shared(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame, offsets: np.ndarray, counts: np.ndarray) -> None:
+def _check_shared(
+    path: Path, page: tifffile.TiffPage | tifffile.TiffFrame, offsets: np.ndarray, counts: np.ndarray
+) -> None:
     """Refuse a page whose many pieces are the same few bytes."""
     if not len(offsets) or not isinstance(page, tifffile.TiffPage):
         return

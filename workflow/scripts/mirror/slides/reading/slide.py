@@ -54,6 +54,13 @@ class Slide(ABC):
     notes: tuple[str, ...] = ()
     deadline: float | None = None
 
+    @property
+    def scanned_size(self) -> tuple[int, int]:
+        """Width and height that must fit on the glass; a MIRAX canvas is larger, a sparse TIFF's bounds are smaller."""
+        if self.properties.get("openslide.vendor") == "mirax":
+            return self.bounds[2:]
+        return self.width, self.height
+
     @abstractmethod
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Read a rectangle of one level.

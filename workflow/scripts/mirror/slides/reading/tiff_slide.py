@@ -175,13 +175,17 @@ class TiffSlide(Slide):
             elif of.picture.compression in JPEG_2000:
                 claimed = jpeg2000_size(data)
             if claimed is not None and (claimed[0] > of.size[0] or claimed[1] > of.size[1]):
-                raise ValueError(f"it claims {claimed[0]:,} x {claimed[1]:,} px in a piece of {of.size[0]} x {of.size[1]}")
+                raise ValueError(
+                    f"it claims {claimed[0]:,} x {claimed[1]:,} px in a piece of {of.size[0]} x {of.size[1]}"
+                )
             pixels = of.page.decode(data, index, jpegtables=of.tables)[0]
         except (ValueError, RuntimeError, TypeError, NotImplementedError, struct.error) as error:
             piece = f"piece {index} of {of.picture.name}"
             raise InputError(f"opens, but its pixels cannot be read ({piece}: {error})", **place) from error
         except imagecodecs.DelayedImportError as error:
-            raise InputError(f"needs a codec that is not installed ({error})", file=self.path, remedy=CONVERT) from error
+            raise InputError(
+                f"needs a codec that is not installed ({error})", file=self.path, remedy=CONVERT
+            ) from error
         if pixels is None:
             return None
         if pixels.dtype != np.uint8:
@@ -198,7 +202,9 @@ class TiffSlide(Slide):
             if self._shows_the_same(above, self._levels.index(level)):
                 kept.append(level)
             else:
-                log.warning("%s: %s shows another picture than the slide and is not used", self.path, level.picture.name)
+                log.warning(
+                    "%s: %s shows another picture than the slide and is not used", self.path, level.picture.name
+                )
         if len(kept) < len(self._levels):
             self._levels = kept
             self._cache.clear()

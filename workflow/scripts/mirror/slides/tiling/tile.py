@@ -25,8 +25,8 @@ from ..reading.slide import Slide
 from ..tissue.default import segment
 from ..tissue.geojson import write_geojson
 from ..tissue.mask import TissueMask
-from ..tissue.outlines import outlines
 from ..tissue.model import segment_by_model
+from ..tissue.outlines import outlines
 from ..tissue.published import segment_published
 from .grid import Grid, tile_grid, tile_shares
 from .thumbnail import write_thumbnail
@@ -142,9 +142,7 @@ def tile_slide(
         check_extent(slide)
         rule = settings.resolution_conflict
         true_mpp = resolve_mpp(slide.properties, mpp, path, rule)
-        # a sparse TIFF's bounds are those of the tiles it has; a MIRAX canvas is larger than the glass
-        size = slide.bounds[2:] if slide.properties.get("openslide.vendor") == "mirax" else (slide.width, slide.height)
-        scale = check_scale(true_mpp.value, size, settings.tile.mpp, settings.whole_mount, rule, path)
+        scale = check_scale(true_mpp.value, slide.scanned_size, settings.tile.mpp, settings.whole_mount, rule, path)
         overview, mask = find_tissue(slide, true_mpp.value, settings, memory)
         grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
         if not len(grid.coords):
@@ -185,7 +183,17 @@ def finished(tiles_path: Path, mark: str, used_hash: str) -> dict[str, Any] | No
         return None
     if info.get("fingerprint") != mark or info.get("settings_hash") != used_hash:
         return None
-    keys = ("status", "n_tiles", "mpp", "mpp_source", "tissue_fraction", "pen_fraction", "message", "fingerprint", "tile_um")
+    keys = (
+        "status",
+        "n_tiles",
+        "mpp",
+        "mpp_source",
+        "tissue_fraction",
+        "pen_fraction",
+        "message",
+        "fingerprint",
+        "tile_um",
+    )
     return {key: info[key] for key in keys}
 
 

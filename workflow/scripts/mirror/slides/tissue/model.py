@@ -138,6 +138,9 @@ def _known(data: bytes, path: Path, architecture: str) -> Any:
     class Tissue(torch.nn.Module):
         """Logits to the probability of tissue."""
 
+        mean: torch.Tensor
+        spread: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.network = network

@@ -7,6 +7,7 @@ import io
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import InputError
 
@@ -40,7 +41,7 @@ def audit(data: bytes, path: Path, setting: str) -> bytes:
     InputError
         Names the operator and where it is called.
     """
-    place = {"file": path, "row": setting}
+    place: dict[str, Any] = {"file": path, "row": setting}
     remedy = "use a model without it, or weights of a known network (slides.tissue.method: safetensors)"
     whole = "save the model by torch.jit.script(model).save(path), or fetch the file again"
     try:
