@@ -170,10 +170,12 @@ def clinical_also(wildcards):
 
 def fact_files():
     """What every reader found in its input, for the report."""
+    own = [c for c in PLAN.cohorts if not PLAN.cohort(c)["joint"]]
     return [
-        P.facts.at(cohort=c, input="clinical")
-        for c in PLAN.cohorts
-        if PLAN.has_clinical(c) and not PLAN.cohort(c)["joint"]
+        P.facts.at(cohort=c, input=name)
+        for name, has in (("clinical", PLAN.has_clinical), ("slides", PLAN.has_pixels))
+        for c in own
+        if has(c)
     ]
 
 

@@ -14,7 +14,6 @@ import pytest
 from mirror.config.slides import SlideSettings
 from mirror.core.errors import InputError
 from mirror.io.tiles import read_tiles
-from mirror.slides.reading import slide as reader
 from mirror.slides.reading.fingerprint import fingerprint
 from mirror.slides.reading.iterate import iterate_tiles
 from mirror.slides.reading.mpp import resolve_mpp
@@ -60,7 +59,7 @@ def test_tiles_lie_within_the_bounds_that_a_slide_states(
         def properties(self):
             return {**super().properties, **{f"openslide.{k}": str(v) for k, v in stated.items()}}
 
-    monkeypatch.setattr(reader.openslide, "OpenSlide", Bounded)
+    monkeypatch.setattr(openslide, "OpenSlide", Bounded)
     settings = {"preset": preset} if preset else {"tile": {"size_px": 64}}
     result = tile_slide(path, "x", tmp_path, SlideSettings(**settings))
     table = read_tiles(tmp_path / "tiles" / "x.h5")
