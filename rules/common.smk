@@ -171,12 +171,13 @@ def clinical_also(wildcards):
 def fact_files():
     """What every reader found in its input, for the report."""
     own = [c for c in PLAN.cohorts if not PLAN.cohort(c)["joint"]]
-    return [
-        P.facts.at(cohort=c, input=name)
-        for name, has in (("clinical", PLAN.has_clinical), ("slides", PLAN.has_pixels))
-        for c in own
-        if has(c)
+    read = [(c, "clinical") for c in own if PLAN.has_clinical(c)]
+    read += [(c, "slides") for c in own if PLAN.has_pixels(c)]
+    read += [(c, "expression") for c in own if PLAN.has_rna(c)]
+    read += [
+        (c, f"features_{s['encoder']}") for c in own for s in PLAN.cohort(c)["features"]
     ]
+    return [P.facts.at(cohort=cohort, input=name) for cohort, name in read]
 
 
 def clinical_source(wildcards):

@@ -124,6 +124,7 @@ rule join_features:
         shards=lambda w: PLAN.feature_shards(w.cohort, w.encoder),
     output:
         table=P.features_status,
+        facts=P.facts.at(input="features_{encoder}"),
     log:
         P.log("join_features", "cohort", "encoder"),
     benchmark:
@@ -135,6 +136,12 @@ rule join_features:
         mem_mb=2000,
         runtime=10,
     params:
+        what="features",
+        source=lambda w: (
+            PLAN.feature_source(w.cohort, w.encoder)
+            if PLAN.cohort(w.cohort)["features"]
+            else None
+        ),
         code=code("join_shards"),
     message:
         "Joining the tables of {wildcards.encoder} features of {wildcards.cohort}"

@@ -14,6 +14,7 @@ rule read_expression:
         ],
     output:
         raw=P.raw_rna,
+        facts=P.facts.at(input="expression"),
     log:
         P.log("read_expression", "cohort"),
     benchmark:

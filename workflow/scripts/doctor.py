@@ -10,7 +10,7 @@ import pandas as pd
 from mirror.core.atomic import write_tsv
 from mirror.core.errors import InputError
 from mirror.core.findings import Finding
-from mirror.doctor import check_encoder, check_machine, check_slides, check_tables, guarded, render
+from mirror.doctor import check_encoder, check_features, check_machine, check_slides, check_tables, guarded, render
 
 
 def main(
@@ -42,6 +42,10 @@ def main(
             continue
         if cohort["pixels"]:
             findings += guarded(f"{name}: slides", partial(check_slides, name, cohort["slides"], slide_settings))
+        if cohort["settings"].get("features"):
+            findings += guarded(
+                f"{name}: features", partial(check_features, name, cohort["settings"], cohort["slides"])
+            )
         patients = {s["patient_id"] for s in cohort["slides"]} if cohort["slides"] else None
         findings += guarded(f"{name}: tables", partial(check_tables, name, cohort["settings"], patients))
     for row in encoders:

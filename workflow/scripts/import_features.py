@@ -5,6 +5,7 @@ from typing import Any
 
 from mirror.config.sources import FeatureSource
 from mirror.core.atomic import write_tsv
+from mirror.core.memory import set_job_memory
 from mirror.features.importing import import_features
 from mirror.slides.reading.slide_mpp import slide_mpp
 
@@ -29,6 +30,7 @@ def main(slides: list[dict[str, Any]], source: dict[str, Any], folder: Path, sta
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
+    set_job_memory(snakemake.resources.get("mem_mb"))
     run_step(
         lambda: main(
             slides=snakemake.params.slides,

@@ -9,6 +9,7 @@ import torch
 from mirror.compute.device import hold_gpu
 from mirror.config.slides import EmbedSettings
 from mirror.config.sources import FeatureSource
+from mirror.core.memory import set_job_memory
 from mirror.encoders.run import TileEncoder
 from mirror.encoders.table import EncoderRow
 from mirror.features.importing import import_features
@@ -61,6 +62,7 @@ if "snakemake" in globals():
     from mirror.core.step import run_step
 
     job = snakemake
+    set_job_memory(job.resources.get("mem_mb"))
     run_step(
         lambda: main(job.params.cohorts, job.params.settings, Path(job.params.folder), job.threads),
         job.log[0],

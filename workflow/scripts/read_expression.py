@@ -4,12 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from mirror.config.sources import ExpressionSource
+from mirror.core.facts import Facts
+from mirror.core.memory import set_job_memory
 from mirror.readers.expression.read import read_expression, write_expression
 from mirror.readers.tables import missing_column, read_table
 
 
 def main(
-    source: dict[str, Any], out: Path, cohort: str = "", patients: list[str] | None = None, samples: Path | None = None
+    source: dict[str, Any],
+    out: Path,
+    cohort: str = "",
+    patients: list[str] | None = None,
+    samples: Path | None = None,
+    facts: Path | None = None,
 ) -> None:
     """Read ``source`` and write ``out``.
 
@@ -25,19 +32,25 @@ def main(
         The cohort's patients; only their samples are read.
     samples : pathlib.Path, optional
         Any table with a ``patient_id`` column, in place of ``patients``.
+    facts : pathlib.Path, optional
+        JSON of what was read as what.
     """
     if samples is not None:
         table = read_table(samples)
         if "patient_id" not in table:
             raise missing_column("patient_id", table.columns, samples)
         patients = sorted({*(patients or []), *table["patient_id"]} - {""})
-    adata, _ = read_expression(ExpressionSource(**source), patients, cohort)
+    found = Facts(source["path"])
+    adata, _ = read_expression(ExpressionSource(**source), patients, cohort, found)
     write_expression(adata, out)
+    if facts is not None:
+        found.write(facts)
 
 
 if "snakemake" in globals():
     from mirror.core.step import run_step
 
+    set_job_memory(snakemake.resources.get("mem_mb"))
     run_step(
         lambda: main(
             source=snakemake.params.source,
@@ -45,6 +58,7 @@ if "snakemake" in globals():
             cohort=snakemake.wildcards.get("cohort", ""),
             patients=snakemake.params.get("patients"),
             samples=snakemake.input.get("patients") or None,
+            facts=Path(snakemake.output.facts),
         ),
         snakemake.log[0],
     )

@@ -91,7 +91,7 @@ def test_one_source_need_not_be_a_list_nor_have_a_name(root: Path) -> None:
     config = {"cohorts": {"T": {"samples": "s.tsv", "features": source}}}
     schema = load_schema(root / "config" / "schemas" / "config.schema.json")
     filled = resolve(config, schema)
-    assert filled["cohorts"]["T"]["features"] == [{**source, "encoder": "imported"}]
+    assert filled["cohorts"]["T"]["features"] == [{**source, "encoder": "imported", "mixed_scales": "warn"}]
     check_names(filled)
 
 

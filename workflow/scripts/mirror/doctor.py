@@ -85,7 +85,8 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
     if slide_patients is not None:
         groups["slides"] = {patient_id(p) for p in slide_patients}
     if settings["expression"]:
-        adata, report = read_expression(ExpressionSource(**settings["expression"]))
+        found = Facts(settings["expression"]["path"])
+        adata, report = read_expression(ExpressionSource(**settings["expression"]), found=found)
         groups["expression"] = set(adata.obs_names)
         kind, why = report["values"]["kind"], report["values"]["reason"]
         yield Finding(
@@ -93,8 +94,7 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
             "ok",
             f"{adata.n_obs} patients x {adata.n_vars} genes; format {report['format']}, values {kind} ({why})",
         )
-        for text in report.get("warnings", []):
-            yield Finding(f"{cohort}: expression", "warning", text)
+        yield from findings_of(found, f"{cohort}: expression")
     if settings["clinical"]:
         facts = Facts(settings["clinical"]["path"])
         wanted = slide_patients if settings["require"] == "both" else None
@@ -115,6 +115,18 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
         if state != "ok":
             detail += "; for example " + "; ".join(f"{k}: {', '.join(sorted(v)[:2])}" for k, v in groups.items())
         yield Finding(f"{cohort}: identifiers", state, detail)
+
+
+def check_features(cohort: str, settings: dict[str, Any], slides: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Look at the headers of imported features: names, widths, the size of tiles."""
+    from .config.sources import FeatureSource
+    from .features.inspect import inspect_features
+
+    for source in settings["features"]:
+        given = FeatureSource(**source)
+        facts = Facts(given.path)
+        inspect_features(given, slides, facts)
+        yield from findings_of(facts, f"{cohort}: features {given.encoder}")
 
 
 def findings_of(facts: Facts, what: str) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ import jsonschema
 import yaml
 
 from ..core.errors import InputError
+from ..core.regular_file import refuse_irregular
 from .checks import contradiction
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -27,6 +28,7 @@ LONGEST_PATH = 1000
 
 def load_yaml(path: str | Path) -> Any:
     """Load plain YAML; tags that would build Python objects are refused."""
+    refuse_irregular(path, "YAML file")
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -85,6 +85,18 @@ def require_regular(path: str | Path, what: str = "file", remedy: str | None = N
     )
 
 
+def refuse_irregular(path: str | Path, what: str = "file") -> None:
+    """Raise for what exists and is no regular file; a missing path is left to the caller's own message.
+
+    Raises
+    ------
+    InputError
+        A folder, a FIFO, a socket, a device, or a link to one of them or to nothing.
+    """
+    if file_kind(path) != "missing":
+        require_regular(path, what)
+
+
 def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
     """Open a regular file for reading without ever waiting.
 

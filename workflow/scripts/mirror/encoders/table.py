@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..config.base import Settings
 from ..core.errors import InputError
+from ..core.regular_file import refuse_irregular
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -107,6 +108,7 @@ def read_encoders(path: str | Path) -> dict[str, EncoderRow]:
     InputError
         The table is missing, not YAML, or a row is wrong: names the row and the key.
     """
+    refuse_irregular(path, "encoder table")
     try:
         table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

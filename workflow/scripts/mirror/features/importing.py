@@ -18,15 +18,13 @@ from ..core.errors import InputError
 from ..core.facts import Facts
 from ..core.names import safe_name
 from ..io.features import check_finite, is_complete, write_features
-from ..io.tile_scale import SCALE_REMEDY, compare_scales, scale_groups
-from ..readers.features import clam, stamp, trident
+from ..readers.features import FINDERS, clam, stamp, trident
 from ..readers.features import pt as tensors
 from ..readers.features.base import ForeignError, ForeignSlide, match_slides
 from ..readers.features.plausible import doubts, tile_um
+from .account import COLUMNS, note_features
 
 log = logging.getLogger("mirror.import")
-COLUMNS = ("slide_id", "patient_id", "status", "n_tiles", "width", "message", "fingerprint", "tile_um")
-_FIND = {"trident": trident.find_files, "clam": clam.find_files, "stamp": stamp.find_files, "pt": tensors.find_files}
 
 
 def import_features(
@@ -70,7 +68,7 @@ def import_features(
     root = Path(source.path).expanduser()
     if not root.is_dir():
         raise InputError("no folder of features here", file=root, remedy="correct features: path")
-    files = _FIND[source.format](root, source.encoder)
+    files = FINDERS[source.format](root, source.encoder)
     if not files:
         raise InputError(f"no {source.format} features in this folder", file=root, remedy="correct features: format")
     matched = match_slides(slides, files)
@@ -108,65 +106,11 @@ def import_features(
     for row in rows:
         for doubt in row.get("doubts", ()):
             facts.warn("features", f"{row['slide_id']}: {doubt}", source.path)
-    _note_facts(source, table, facts)
+    note_features(source, table, facts)
     facts.log(log)
     for kind, ids in faults.items():  # logged above
         facts.warn(kind, f"{len(ids)} of {len(rows)} slides, first {ids[0]}", f"{source.encoder} features")
     return table
-
-
-def _note_facts(source: FeatureSource, table: pd.DataFrame, facts: Facts) -> None:
-    """Record how the slides were read, and whether they fit together."""
-    read = table[table["status"].isin(["ok", "empty"])]
-    facts.note("format of features", source.format, "features.format")
-    facts.note("slides read", f"{len(read)} of {len(table)}", source.path)
-    tiles = read["n_tiles"].astype(int)
-    if len(tiles):
-        facts.note("tiles per slide", f"{tiles.min()} to {tiles.max()}, median {tiles.median():g}")
-    if len(read) > 1 and (tiles == 1).all():
-        facts.warn(
-            "tiles per slide",
-            f"each of the {len(read)} slides has one vector: these look like slide-level embeddings",
-            source.path,
-            "give patch features; one vector per slide leaves the slide encoder nothing to pool",
-        )
-    notes: dict[str, list[str]] = defaultdict(list)
-    for row in read.itertuples():
-        if row.message:
-            notes[row.message.replace(str(row.slide_id), "*")].append(str(row.slide_id))
-    for message, ids in list(notes.items())[:10]:
-        facts.note("note", f"{len(ids)} of {len(read)} slides (first {ids[0]}): {message}")
-    check_scales(read, facts, source.mixed_scales)
-
-
-def check_scales(table: pd.DataFrame, facts: Facts, policy: str = "warn") -> None:
-    """Compare the size of tiles over the slides of a table; a difference above 10 % is a warning or an error.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns slide_id, status and tile_um (micrometres; missing where unknown).
-    facts : Facts
-        Gets the sizes and the warning.
-    policy : {"warn", "error"}
-
-    Raises
-    ------
-    InputError
-        The sizes differ and ``policy`` is ``error``.
-    """
-    used = table[table["status"] == "ok"]
-    sizes = pd.to_numeric(used["tile_um"], errors="coerce")
-    rows = list(zip(used["slide_id"].astype(str), sizes.astype(float), strict=True))
-    groups = scale_groups(rows)
-    if groups:
-        shown = ", ".join(f"{group.um:.4g} um ({len(group.slides)} slides)" for group in groups[:5])
-        facts.note("tile size", shown, "tile side in pixels x micrometres per pixel")
-    if unknown := int(sizes.isna().sum()):
-        facts.note("tile size unknown", f"{unknown} of {len(used)} slides; fill the column mpp of the slide table")
-    if (difference := compare_scales(rows)) is not None:
-        say = facts.refuse if policy == "error" else facts.warn
-        say("tile size", difference, "micrometres per tile over all slides", SCALE_REMEDY)
 
 
 def _read(source: FeatureSource, path: Path, mpp: float | None) -> ForeignSlide:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from ..config.pretrain import PretrainSettings
 from ..core.atomic import atomic_path
 from ..core.errors import InputError
+from ..core.regular_file import refuse_irregular
 
 KEY = "mirror"
 FORMAT = 1
@@ -132,6 +133,7 @@ def read_header(path: str | Path) -> dict:
         When the file is missing, broken, or no checkpoint of this workflow.
     """
     path = Path(path)
+    refuse_irregular(path, "checkpoint")
     if not path.is_file():
         raise InputError("the checkpoint does not exist", file=path, remedy="run the pre-training of this fold first")
     try:

@@ -37,6 +37,7 @@ from torch import Tensor
 from ..config.pretrain import ModelSettings, PretrainSettings, RetentionSettings
 from ..core.atomic import atomic_path
 from ..core.errors import InputError
+from ..core.regular_file import refuse_irregular
 from .mirror import Mirror, build_model
 
 PREFIXES = {
@@ -310,6 +311,7 @@ def load_reference(path: str | Path) -> ReferenceCheckpoint:
 
 
 def _unpickle(path: str | Path) -> Any:
+    refuse_irregular(path, "checkpoint")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)

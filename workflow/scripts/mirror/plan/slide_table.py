@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.errors import InputError
 from ..core.names import FORBIDDEN, LONGEST, safe_name
+from ..core.regular_file import refuse_irregular
 
 SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
 
@@ -54,6 +55,7 @@ def read_slide_table(path: str | Path) -> list[Slide]:
         names the row.
     """
     file = str(path)
+    refuse_irregular(path, "slide table")
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             head = handle.readline()

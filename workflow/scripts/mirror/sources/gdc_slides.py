@@ -14,6 +14,7 @@ import pandas as pd
 from ..core.atomic import write_tsv
 from ..core.barcodes import parse
 from ..core.errors import InputError
+from ..core.regular_file import refuse_irregular
 
 NEEDED = ("File ID", "File Name", "Case ID", "Sample ID")
 log = logging.getLogger("mirror")
@@ -41,6 +42,7 @@ def slide_table(sheet: str | Path, slides: str | Path, diagnostic_only: bool = T
     InputError
         Not a sample sheet, or no slide in it.
     """
+    refuse_irregular(sheet, "sample sheet")
     table = pd.read_csv(sheet, sep="\t", dtype=str)
     missing = [c for c in NEEDED if c not in table]
     if missing:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..config.pretrain import PretrainSettings, TrainSettings
 from ..core.errors import InputError
 from ..core.hashing import sha256_file
+from ..core.regular_file import refuse_irregular
 from ..io.checkpoints import genes_digest, load_checkpoint
 from ..model.mirror import Mirror
 from ..model.reference import load_reference
@@ -101,6 +102,7 @@ def read_start(settings: TrainSettings) -> Start | None:
 
 def read_patients(path: str | Path) -> tuple[str, ...]:
     """Patients of a list, one a line; ``#`` begins a comment, and an empty file is an answer too."""
+    refuse_irregular(path, "list of patients")
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...core.errors import InputError
 from ...core.patient_keys import keyed, patient_key
+from ...core.regular_file import refuse_irregular
 
 log = logging.getLogger("mirror")
 
@@ -165,6 +166,7 @@ def _files(folder: Path, folds: int) -> list[Path]:
 def _read_one(path: Path) -> tuple[list[str], list[str], int]:
     """Patient keys of train and val, in order, and how many rows repeated a patient."""
     try:
+        refuse_irregular(path, "split")
         table = pd.read_csv(path, dtype=str)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read as CSV ({error})", file=path) from error

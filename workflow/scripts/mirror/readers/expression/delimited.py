@@ -23,6 +23,7 @@ MISSING = ("", "NA", "Na", "na", "N/A", "n/a", "#N/A", "N.A.", "NaN", "nan", "NA
 
 _BLOCK_BYTES = 16 << 20
 _SHARE = 0.5
+MAX_ROWS = 5_000_000
 _TEXT_BYTES = 100
 
 
@@ -89,6 +90,7 @@ def read_columns(
             rows, allowed = 0, int(job_memory() * _SHARE)
             for batch in reader:
                 rows += batch.num_rows
+                _check_rows(rows, path)
                 need = rows * (4 * len(columns) + _TEXT_BYTES * len(text_columns))
                 if need > allowed:
                     raise InputError(
@@ -197,8 +199,14 @@ def _lines(path: str | Path, header: Header, notes: dict[str, Any] | None = None
             if line.strip():
                 yield number, line.rstrip("\r\n")
                 number += 1
+                _check_rows(number, path)
         if notes is not None and line and not line.endswith(("\n", "\r")):
             notes["no_final_line_end"] = True
+
+
+def _check_rows(rows: int, path: str | Path) -> None:
+    if rows > MAX_ROWS:
+        raise InputError(f"has more than {MAX_ROWS} rows, more than any list of genes or patients", file=path)
 
 
 def split(line: str, delimiter: str) -> list[str]:

@@ -15,6 +15,7 @@ from ...config.sources import ExpressionSource
 from ...core.atomic import atomic_path
 from ...core.barcodes import SAMPLE_TYPES
 from ...core.errors import InputError
+from ...core.facts import Facts
 from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
 from .base import RawMatrix
 from .detect import detect_format
@@ -36,7 +37,7 @@ READERS = {
 
 
 def read_expression(
-    source: ExpressionSource, patients: Iterable[str] | None = None, cohort: str = ""
+    source: ExpressionSource, patients: Iterable[str] | None = None, cohort: str = "", found: Facts | None = None
 ) -> tuple[ad.AnnData, dict[str, Any]]:
     """Read a cohort's expression.
 
@@ -49,6 +50,8 @@ def read_expression(
         read. None reads everyone.
     cohort : str
         Name put into the record.
+    found : Facts, optional
+        Gets what was read as what, and what contradicts it.
 
     Returns
     -------
@@ -117,12 +120,48 @@ def read_expression(
     report["warnings"] = _warnings(report)
     for line in report["warnings"]:
         log.warning("%s: %s", report["source"], line)
+    _note_facts(report, raw, Facts(source.path) if found is None else found)
     log.info("%s: %d patients, %d genes, %s (%s)", report["source"], len(obs), len(genes), kind, form)
 
     var = genes.set_index("id", drop=True).rename_axis("gene")
     adata = ad.AnnData(X=values, obs=obs, var=var)
     adata.uns["mirror"] = json.dumps(report, default=str, allow_nan=True)
     return adata, report
+
+
+def _note_facts(report: dict[str, Any], raw: RawMatrix, found: Facts) -> None:
+    """Record how the file was read; plain facts go to the log, the warnings are there already."""
+    notes, genes, samples = report["reader"], report["genes"], report["samples"]
+    plain = Facts(found.about)
+    stated = report["settings"]["format"] != "auto"
+    plain.note("format", report["format"], "expression.format" if stated else "content of the file")
+    if "orientation" in notes:
+        plain.note("orientation", notes["orientation"].replace("_", " "), "names along the header and down the side")
+    for key, subject in (("column", "column"), ("column_type_used", "column type"), ("layer", "layer"),
+                         ("identifiers", "identifiers"), ("sample_sheet", "sample sheet"),
+                         ("samples_named_by", "samples named by"), ("gene_models", "gene model")):  # fmt: skip
+        if notes.get(key):
+            plain.note(subject, notes[key], "file")
+    if left := notes.get("columns_left_out"):
+        plain.note("columns left out", list(left)[:20] if isinstance(left, list) else left, "names that are no genes")
+    plain.note("values", report["values"]["kind"], report["values"]["reason"])
+    if offset := report["values"].get("offset"):
+        plain.note("offset of the logarithm", offset, "smallest value")
+    plain.note("samples read", f"{len(raw.samples)} of {samples['samples_in_file']}", "identifiers")
+    for key in ("normals_excluded", "other_types_excluded"):
+        if samples[key]:
+            plain.note(key.replace("_", " "), samples[key], "sample types of barcodes")
+    plain.note("patients", report["patients"])
+    if report["patients_without_expression"]:
+        some = ", ".join(report["patients_without_expression_examples"][:3])
+        plain.note("patients without expression", f"{report['patients_without_expression']} ({some})")
+    symbols = genes["genes_in_file"] - genes["ensembl"]
+    plain.note("gene identifiers", f"{genes['ensembl']} Ensembl, {symbols} others", "first column or header")
+    plain.note("genes", report["n_genes"])
+    plain.log(log)
+    found.extend(plain)
+    for line in report["warnings"]:
+        found.warn("expression", line, report["source"])
 
 
 def _warnings(report: dict[str, Any]) -> list[str]:

@@ -149,7 +149,7 @@ def read_dataset(path: Path, name: str) -> tuple[np.ndarray, np.ndarray | None, 
     """Read a features dataset and ``coords``: arrays, attributes of ``coords``, attributes of the file."""
     with open_h5(path) as file:
         if name not in file:
-            raise _no_dataset(file, name, path)
+            raise no_dataset(file, name, path)
         for needed in (name, "coords"):
             if needed in file and not isinstance(file[needed], h5py.Dataset):
                 raise ForeignError("wrong form", f"{needed} is a group, expected a dataset", file=path)
@@ -161,7 +161,7 @@ def read_dataset(path: Path, name: str) -> tuple[np.ndarray, np.ndarray | None, 
 _FEATURE_NAMES = ("features", "feats", "embeddings", "embedding", "feature", "x")
 
 
-def _no_dataset(file: h5py.File, name: str, path: Path) -> ForeignError:
+def no_dataset(file: h5py.File, name: str, path: Path) -> ForeignError:
     """The error for a file without the dataset that its format has; says what the file has instead."""
     there = ", ".join(list(file)[:8]) or "nothing"
     lower = {key.lower(): key for key in file}

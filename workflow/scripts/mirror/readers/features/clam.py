@@ -33,6 +33,11 @@ def read_slide(path: Path) -> ForeignSlide:
     return ForeignSlide(features, as_coords(coords, len(features), path), about, notes)
 
 
+def patches_about(path: Path) -> dict[str, Any]:
+    """Return what the patches file of a slide says about its tiles."""
+    return _patches(path)[1]
+
+
 def _patches(path: Path) -> tuple[np.ndarray | None, dict[str, Any], str]:
     """Coordinates and attributes in the patches file of a slide, which lies beside or above the features.
 

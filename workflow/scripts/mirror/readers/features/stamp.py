@@ -51,17 +51,17 @@ def read_slide(path: Path, mpp: float | None) -> ForeignSlide:
         are left out.
     """
     features, coords, _, about = read_dataset(path, "feats")
-    kind, unit = about.get("feat_type", "tile"), about.get("unit")
+    kind, stated = about.get("feat_type", "tile"), about.get("unit")
     if kind not in ("tile", None):
         raise ForeignError("slide-level vectors", f"feat_type is {kind}, expected tile", file=path)
     if coords is None:
         return ForeignSlide(features, None, notes=("no coordinates",))
-    historic = about.get("tile_size") == HISTORIC_PX and unit in (None, "px")
-    if unit not in (None, "um") and not historic:
-        raise ForeignError("wrong form", f"coordinates in {unit}, expected um", file=path)
+    historic = about.get("tile_size") == HISTORIC_PX and stated in (None, "px")
+    if stated not in (None, "um") and not historic:
+        raise ForeignError("wrong form", f"coordinates in {stated}, expected um", file=path)
     exact = np.asarray(coords, np.float64)
     as_coords(exact, len(features), path)  # their number and whether they are numbers at all
-    scale, tile_um, notes = _unit(about, exact.reshape(-1, 2))
+    scale, tile_um, notes = unit(about, exact.reshape(-1, 2))
     if scale is None:
         return ForeignSlide(features, None, notes=(f"coordinates left out: {notes}",))
     noted = (notes,) if notes else ()
@@ -77,7 +77,7 @@ def read_slide(path: Path, mpp: float | None) -> ForeignSlide:
     return ForeignSlide(features, placed, attrs, noted, tile_um)
 
 
-def _unit(about: dict[str, Any], coords: np.ndarray) -> tuple[float | None, float | None, str]:
+def unit(about: dict[str, Any], coords: np.ndarray) -> tuple[float | None, float | None, str]:
     """Return micrometres per unit (None: unknown), the side of a tile in micrometres, and a note.
 
     Parameters
@@ -96,8 +96,8 @@ def _unit(about: dict[str, Any], coords: np.ndarray) -> tuple[float | None, floa
         if step is not None and step < 0.9 * size:
             return None, size, f"tiles of {size:g} um would lie {step:g} um apart, so their unit is not known"
         return 1.0, size, ""
-    stated = about.get("tile_size", step)
-    if stated is not None and round(float(stated)) == HISTORIC_PX:
+    given = about.get("tile_size", step)
+    if given is not None and round(float(given)) == HISTORIC_PX:
         return HISTORIC_UM / HISTORIC_PX, HISTORIC_UM, "coordinates of STAMP version 1 (units of 256 um / 224)"
     if about.get("unit") == "um":
         return 1.0, None, "tile size unknown: the file has neither tile_size_um nor tile_size"

@@ -36,18 +36,23 @@ def find_files(root: Path, encoder: str) -> dict[str, Path]:
 def read_slide(path: Path) -> ForeignSlide:
     """Read one slide; what its coordinates do not say is taken from its patches file."""
     features, coords, about, _ = read_dataset(path, "features")
+    about = complete(path, about)
+    notes = () if about.get("patch_size_level0") else ("tile size unknown",)
+    attrs = {key: about.get(key) for key in COORD_ATTRS}
+    if coords is None:
+        return ForeignSlide(features, None, attrs, ("no coordinates", *notes))
+    return ForeignSlide(features, as_coords(coords, len(features), path), attrs, notes)
+
+
+def complete(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Add what the coordinates of a slide do not say from its patches file, and the tile's size where it follows."""
     patches = path.parent.parent / "patches" / f"{path.stem}_patches.h5"
     if patches.is_file() and any(about.get(key) is None for key in COORD_ATTRS):
         with open_h5(patches, "patches") as file:
             if "coords" in file:
                 beside = attributes(file["coords"])
                 about |= {key: value for key, value in beside.items() if about.get(key) is None}
-    about = with_size(about)
-    notes = () if about.get("patch_size_level0") else ("tile size unknown",)
-    attrs = {key: about.get(key) for key in COORD_ATTRS}
-    if coords is None:
-        return ForeignSlide(features, None, attrs, ("no coordinates", *notes))
-    return ForeignSlide(features, as_coords(coords, len(features), path), attrs, notes)
+    return with_size(about)
 
 
 def with_size(about: dict[str, Any]) -> dict[str, Any]:

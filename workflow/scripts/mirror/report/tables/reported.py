@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...core.errors import InputError
+from ...core.regular_file import refuse_irregular
 
 COLUMNS = ("method", "cohort", "task", "protocol", "metric", "mean", "sd", "source")
 
@@ -26,6 +27,7 @@ def read_reported(path: str | Path | None) -> pd.DataFrame:
     """
     if path is None or not Path(path).exists():
         return pd.DataFrame(columns=list(COLUMNS))
+    refuse_irregular(path, "table")
     table = pd.read_csv(path, dtype=str, comment="#", skipinitialspace=True)
     missing = [c for c in COLUMNS if c not in table]
     if missing:
