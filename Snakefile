@@ -47,7 +47,17 @@ rule all:
         FIGURES_AND_TABLES,
 
 
-# The paper's tables alone: snakemake --configfile config/paper.yaml paper
+# Tiles, and a page per cohort to look through: snakemake qc --cores all
+rule qc:
+    input:
+        [
+            P.qc_page.at(cohort=c)
+            for c in PLAN.cohorts
+            if PLAN.has_pixels(c) and not PLAN.cohort(c)["joint"]
+        ],
+
+
+# The paper's tables alone: snakemake paper --cores all --configfile config/paper.yaml
 rule paper:
     input:
         P.tables_index,

@@ -65,6 +65,7 @@ rule build_cohort:
             for k in ("label_map", "exclude_labels", "min_label_count", "require")
         },
         max_failed_fraction=CONFIG["slides"]["max_failed_fraction"],
+        excluded=lambda w: PLAN.excluded.get(w.cohort, {}),
         encoders=lambda w: PLAN.encoders_of(w.cohort),
         code=code("build_cohort"),
     message:

@@ -95,6 +95,7 @@ wildcard_constraints:
 localrules:
     all,
     paper,
+    qc,
 
 
 def code(name):

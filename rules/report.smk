@@ -95,6 +95,33 @@ rule plot_slides:
         "../workflow/scripts/plot_slides.py"
 
 
+# A page to look through before GPU days are spent: `snakemake qc` tiles and stops here.
+rule qc_page:
+    input:
+        tables=lambda w: PLAN.tile_tables(w.cohort),
+    output:
+        page=P.qc_page,
+    log:
+        P.log("qc_page", "cohort"),
+    benchmark:
+        P.benchmark("qc_page", "cohort")
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        excluded=lambda w: PLAN.excluded.get(w.cohort, {}),
+        thumbnails=P.slides_qc,
+        template=str(BASE / "workflow" / "report" / "qc.html.j2"),
+        code=code("qc_page"),
+    message:
+        "Writing the quality-control page of {wildcards.cohort}"
+    script:
+        "../workflow/scripts/qc_page.py"
+
+
 rule plot_genes:
     input:
         tables=lambda w: [P.gene_reasons.of(w, fold=f) for f in PLAN.folds(w.scheme)],

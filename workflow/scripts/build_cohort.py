@@ -34,8 +34,9 @@ def main(
     out: dict[str, Path],
     settings: dict,
     max_failed_fraction: float,
+    excluded: dict[str, str],
 ) -> None:
-    """Read what exists, join it, write the four tables."""
+    """Read what exists, join it, write the four tables; ``excluded`` slides of the slide table are counted."""
     log = logging.getLogger("mirror")
     table, steps = None, []
     if clinical:
@@ -71,6 +72,7 @@ def main(
         require=settings["require"],
         max_failed_fraction=max_failed_fraction,
         clinical_flow=steps,
+        excluded=excluded,
     )
     for row in cohort.flow.itertuples():
         log.info("%s: %d %s kept, %d dropped %s", row.step, row.kept, row.unit, row.dropped, row.reason)
@@ -92,6 +94,7 @@ if "snakemake" in globals():
             out={k: Path(snakemake.output[k]) for k in ("patients", "slides", "flow", "failures")},
             settings=snakemake.params.settings,
             max_failed_fraction=snakemake.params.max_failed_fraction,
+            excluded=snakemake.params.excluded,
         ),
         snakemake.log[0],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -38,12 +40,21 @@ class Flow:
 
 
 def _usable_slides(
-    tiles: pd.DataFrame | None, features: list[pd.DataFrame], max_failed: float, flow: Flow
+    tiles: pd.DataFrame | None,
+    features: list[pd.DataFrame],
+    max_failed: float,
+    flow: Flow,
+    excluded: Mapping[str, str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Slides that were tiled and embedded by every encoder; and those that were not, with the reason."""
     frames = ([("tiling", tiles)] if tiles is not None else []) + [("patch features", f) for f in features]
     base = frames[0][1]
-    flow.add("slides in the table", "slides", len(base))
+    flow.add("slides in the table", "slides", len(base) + len(excluded))
+    if excluded:
+        reasons = ", ".join(f"{k} {v}" for k, v in Counter(r for r in excluded.values() if r).most_common(3))
+        flow.add(
+            "left out by a person", "slides", len(base), len(excluded), f"exclude_slides ({reasons or 'no reason'})"
+        )
     good = set(base["slide_id"])
     lost: list[pd.DataFrame] = []
     for step, frame in frames:
@@ -87,6 +98,7 @@ def build_cohort(
     require: str = "both",
     max_failed_fraction: float = 0.1,
     clinical_flow: list[dict[str, object]] | None = None,
+    excluded: Mapping[str, str] | None = None,
 ) -> Cohort:
     """Join the three tables on the patient.
 
@@ -105,6 +117,8 @@ def build_cohort(
         A larger share of failed slides stops the run.
     clinical_flow : list of dict, optional
         Steps counted while the clinical table was read.
+    excluded : mapping of str to str, optional
+        Slides of the slide table that a person left out, with the reason; they are not in ``tiles``.
 
     Returns
     -------
@@ -120,7 +134,7 @@ def build_cohort(
     slides = pd.DataFrame(columns=["slide_id", "patient_id", "n_tiles", "fingerprint"])
     has_slides = tiles is not None or bool(features)
     if has_slides:
-        slides, failures = _usable_slides(tiles, features, max_failed_fraction, flow)
+        slides, failures = _usable_slides(tiles, features, max_failed_fraction, flow, excluded or {})
     for row in clinical_flow or []:
         flow.rows.append({column: row.get(column, "") for column in FLOW_COLUMNS})
 

@@ -24,6 +24,9 @@ class CohortSettings(Settings):
 
     title: str | None = Field(None, description="Name shown in tables and figures.")
     samples: str | None = Field(None, description="Slide table: slide_id, patient_id, slide_path, optional mpp.")
+    exclude_slides: str | None = Field(
+        None, description="File of slides to leave out: one slide_id per line, a reason after a tab; `qc` makes it."
+    )
     expression: ExpressionSource | None = Field(None, description="Expression.")
     clinical: ClinicalSource | None = Field(None, description="Clinical table.")
     features: list[FeatureSource] = Field(

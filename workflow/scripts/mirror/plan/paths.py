@@ -49,6 +49,7 @@ FILES = {
     # slides and patch features
     "slides_folder": "slides",
     "slides_qc": "slides/qc",
+    "qc_page": "qc/{cohort}.html",
     "weights_fetched": "slides/weights_fetched",
     "tiles_shard": "slides/{cohort}/tiles/shard_{shard}.tsv",
     "tiles_status": "slides/{cohort}/tiles.tsv",

@@ -20,7 +20,7 @@ from ..core.reserved import CEILING, INPUT
 from .paths import Paths
 from .registry import check_baselines, find_baselines
 from .simulated import slide_names
-from .slide_table import Slide, read_slide_table
+from .slide_table import Slide, read_exclusions, read_slide_table
 from .transfers import Transfer
 
 
@@ -125,10 +125,22 @@ class Plan:
         """Shards of one cohort read from files."""
         return -(-len(self.slides[cohort]) // self.config["slides"]["slides_per_job"])
 
+    @cached_property
+    def excluded(self) -> dict[str, dict[str, str]]:
+        """Slides that a person left out, with the reason, by cohort."""
+        return {
+            name: read_exclusions(file, slides) if (file := self.cohort(name)["exclude_slides"]) else {}
+            for name, slides in self.slides.items()
+        }
+
     def shard(self, cohort: str, shard: str | int) -> list[dict[str, Any]]:
-        """The slides of one shard, as dictionaries."""
-        n = self.config["slides"]["slides_per_job"]
-        return [s.as_dict() for s in self.slides[cohort][int(shard) * n : (int(shard) + 1) * n]]
+        """The slides of one shard, as dictionaries.
+
+        Slides are left out after the division into shards, so that leaving one out reruns its shard alone.
+        """
+        n, out = self.config["slides"]["slides_per_job"], self.excluded[cohort]
+        part = self.slides[cohort][int(shard) * n : (int(shard) + 1) * n]
+        return [s.as_dict() for s in part if s.slide_id not in out]
 
     def tile_shards(self, name: str) -> list[str]:
         """Status tables of tiling of a cohort and its members."""

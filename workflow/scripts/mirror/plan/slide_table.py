@@ -110,3 +110,48 @@ def read_slide_table(path: str | Path) -> list[Slide]:
     if not slides:
         raise InputError("the slide table has no rows", file=file)
     return slides
+
+
+def read_exclusions(path: str | Path, slides: list[Slide]) -> dict[str, str]:
+    """Read which slides a person left out.
+
+    Parameters
+    ----------
+    path : path-like
+        One slide_id per line, optionally a tab and the reason; empty lines and lines with ``#`` are passed over.
+    slides : list of Slide
+        The slide table.
+
+    Returns
+    -------
+    dict of str to str
+        slide_id to reason.
+
+    Raises
+    ------
+    InputError
+        No such file, or a name that is not in the slide table.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError("does not exist", file=path, remedy="correct `exclude_slides`, or remove it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", file=path, remedy="correct `exclude_slides`") from None
+    names = {slide.slide_id for slide in slides}
+    out = {}
+    for number, line in enumerate(lines, start=1):
+        slide, _, reason = line.partition("\t")
+        slide = slide.strip()
+        if not slide or slide.startswith("#"):
+            continue
+        if slide not in names:
+            near = difflib.get_close_matches(slide, names, n=1)
+            raise InputError(
+                f"slide `{slide[:80]}` is not in the slide table",
+                file=path,
+                row=f"line {number}",
+                remedy=f"did you mean `{near[0]}`?" if near else "remove the line",
+            )
+        out[slide] = reason.strip()
+    return out
