@@ -30,9 +30,9 @@ rule check_gpu:
     output:
         answer=temp(f"{RESULTS}/doctor/gpu_{{environment}}.json"),
     log:
-        f"{RESULTS}/logs/check_gpu/{{environment}}.log",
+        P.log("check_gpu", "environment"),
     benchmark:
-        f"{RESULTS}/benchmarks/check_gpu/{{environment}}.tsv"
+        P.benchmark("check_gpu", "environment")
     wildcard_constraints:
         environment="embed|train",
     conda:

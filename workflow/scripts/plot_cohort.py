@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 from mirror.report.figures.cohort import flow
-from mirror.report.figures.style import save_figure
+from mirror.report.figures.style import save_figure, use_style
 
 
 def main(table: Path, title: str, png: Path, svg: Path) -> None:
     """Draw the flow."""
+    use_style()
     save_figure(flow(pd.read_csv(table, sep="\t"), title), png, svg)
 
 

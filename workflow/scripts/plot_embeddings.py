@@ -8,7 +8,7 @@ import pandas as pd
 
 from mirror.metrics.retrieval import DIRECTIONS, partner_ranks
 from mirror.report.figures.embedding import alignment_heatmap, umap_panels
-from mirror.report.figures.style import save_figure
+from mirror.report.figures.style import save_figure, use_style
 
 BY = ["label", "fold", "site", "cohort"]
 HELD_OUT = "held out"
@@ -38,6 +38,7 @@ def tested_in(embeddings: list[Path]) -> dict[str, str]:
 
 def main(embeddings: list[Path], seed: int, out: dict[str, Path]) -> None:
     """UMAP of the first fold; alignment of the first fold and retrieval over all."""
+    use_style()
     first = anndata.read_h5ad(embeddings[0])
     first.obs["fold"] = first.obs["patient_id"].astype(str).map(tested_in(embeddings))
     matrices = {m: np.asarray(first.obsm[f"X_{m}"], float) for m in ("wsi", "rna", "fused")}

@@ -6,12 +6,13 @@ import pandas as pd
 
 from mirror.core.atomic import write_tsv
 from mirror.report.figures.cohort import gene_stability
-from mirror.report.figures.style import save_figure
+from mirror.report.figures.style import save_figure, use_style
 from mirror.rna.stability import selection_stability
 
 
 def main(tables: dict[str, Path], out: Path, png: Path, svg: Path) -> None:
     """Write how often each gene was chosen, and draw it."""
+    use_style()
     write_tsv(out, selection_stability(list(tables.values())))
     chosen = {fold: pd.read_csv(path, sep="\t", dtype={"gene": str}) for fold, path in tables.items()}
     listed = {g for t in chosen.values() for g in t.loc[t["reason"].str.contains("list"), "gene"]}

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from mirror.io.slide_maps import SlideMap, read_maps
 from mirror.report.figures.card import Card, draw_card
 from mirror.report.figures.interpretation import Picture, associations, gallery, heatmaps
-from mirror.report.figures.style import empty_figure, save_figure
+from mirror.report.figures.style import empty_figure, save_figure, use_style
 from mirror.slides.reading.iterate import iterate_tiles
 from mirror.slides.reading.open import open_slide
 
@@ -102,6 +102,7 @@ def main(
     cards: list[Path],
 ) -> None:
     """Draw everything; ``folder`` is the interpretation's."""
+    use_style()
     text = {"slide_id": str, "patient_id": str, "slide_path": str}
     parts = [pd.read_csv(p, sep="\t", dtype=text) for p in tables]
     slides = pd.concat(parts).set_index("slide_id") if parts else pd.DataFrame(columns=["slide_path", "mpp"])

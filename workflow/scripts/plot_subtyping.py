@@ -6,7 +6,7 @@ import pandas as pd
 
 from mirror.report.display_names import method_order
 from mirror.report.figures.classification import calibration, confusion, curves
-from mirror.report.figures.style import save_figure
+from mirror.report.figures.style import save_figure, use_style
 
 FULL = ("linear", "supervised", "finetune")
 
@@ -26,6 +26,7 @@ def collect(files: list[Path]) -> dict[tuple[str, str], pd.DataFrame]:
 
 def main(predictions: list[Path], seed: int, out: dict[str, Path]) -> None:
     """Draw the four figures."""
+    use_style()
     found = collect(predictions)
     save_figure(curves(found, "roc", seed), out["roc_png"], out["roc_svg"])
     save_figure(curves(found, "pr", seed), out["pr_png"], out["pr_svg"])

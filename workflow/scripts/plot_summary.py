@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.report.figures.style import save_figure
+from mirror.report.figures.style import save_figure, use_style
 from mirror.report.figures.summary import ablation, forest
 
 SHOWN = {"subtyping": "auroc", "survival": "c_index"}
@@ -12,6 +12,7 @@ SHOWN = {"subtyping": "auroc", "survival": "c_index"}
 
 def main(metrics: Path, scheme: str, variants: list[str], titles: dict[str, str], out: dict[str, Path]) -> None:
     """Draw both for one split scheme."""
+    use_style()
     table = pd.read_csv(metrics, sep="\t", dtype={"fold": str})
     table = table[table["scheme"] == scheme]
     save_figure(forest(table, SHOWN, titles), out["forest_png"], out["forest_svg"])

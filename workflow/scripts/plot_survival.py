@@ -6,7 +6,7 @@ import pandas as pd
 
 from mirror.report.display_names import HEADS, method_order
 from mirror.report.figures.classification import label_of
-from mirror.report.figures.style import save_figure
+from mirror.report.figures.style import save_figure, use_style
 from mirror.report.figures.survival import kaplan_meier, time_dependent_auc
 
 FULL = ("linear", "supervised", "finetune")
@@ -27,6 +27,7 @@ def collect(files: list[Path]) -> dict[tuple[str, str, str], pd.DataFrame]:
 
 def main(predictions: list[Path], metrics: Path, names: dict[str, str], folder: Path, out: dict[str, Path]) -> None:
     """The declared figure is MIRROR's (the last method but the ceiling); every other method's lies beside it."""
+    use_style()
     drawn = collect(predictions)
     methods = [k for k in drawn if k[1] != "truth"]
     fused = [k for k in methods if k[1] == "fused"]

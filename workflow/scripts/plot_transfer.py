@@ -6,7 +6,7 @@ import pandas as pd
 
 from mirror.report.display_names import HEADS, method_order
 from mirror.report.figures.classification import label_of
-from mirror.report.figures.style import save_figure
+from mirror.report.figures.style import save_figure, use_style
 from mirror.report.figures.survival import kaplan_meier
 
 NOBODY = pd.DataFrame(columns=["patient_id", "time_days", "event", "risk_group"])
@@ -27,6 +27,7 @@ def choose(files: list[Path]) -> tuple[pd.DataFrame, str]:
 
 def main(predictions: list[Path], title: str, png: Path, svg: Path) -> None:
     """Draw it."""
+    use_style()
     rows, what = choose(predictions)
     save_figure(kaplan_meier(rows, f"{title}\n{what}"), png, svg)
 

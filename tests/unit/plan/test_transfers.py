@@ -32,7 +32,7 @@ def test_off_by_default_and_one_for_each_encoder_and_scheme(root):
 @pytest.mark.parametrize(
     ("transfer", "changes", "needle"),
     [
-        ([("A", "Bb")], {}, "no cohort is called `Bb`. To mend it: did you mean `B`"),
+        ([("A", "Bb")], {}, "no cohort is called `Bb`; did you mean `B`"),
         ([("A", "A")], {}, "A would be on both sides"),
         ([("A", "B"), ("A", "B")], {}, "named twice"),
         ([("R", "B")], {}, "no model is trained on `R`"),

@@ -7,11 +7,13 @@ that a later step would trust.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PART = ".part"
-_UMASK = os.umask(0)  # the only way to read it is to set it; done once, while there is one thread
-os.umask(_UMASK)
+
+
+@cache
+def _umask() -> int:
+    """The process's umask, read where the system tells it, else by setting it for a moment."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 @contextmanager
@@ -46,7 +57,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(part, "rb+") as handle:
             os.fsync(handle.fileno())
         # Some writers (safetensors) make files that only their owner can read; a lab shares its results.
-        os.chmod(part, 0o666 & ~_UMASK)
+        os.chmod(part, 0o666 & ~_umask())
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -35,6 +35,6 @@ class InputError(Exception):
             where += f" ({row})" if where else f"{row}"
         text = f"{where}: {problem}" if where else problem
         if remedy:
-            text += f". To mend it: {remedy}"
+            text += f"; {remedy}"
         super().__init__(printable(" ".join(text.split())))
         self.problem, self.file, self.row, self.remedy = problem, file, row, remedy

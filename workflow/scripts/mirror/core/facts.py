@@ -78,12 +78,12 @@ class Fact:
     remedy: str = ""
 
     def text(self) -> str:
-        """The fact as one line: ``subject: value (source). To mend it: remedy``."""
+        """The fact as one line: ``subject: value (source); remedy``."""
         line = f"{self.subject}: {'' if self.value is None else self.value}"
         if self.source:
             line += f" ({self.source})"
         if self.remedy:
-            line += f". To mend it: {self.remedy}"
+            line += f"; {self.remedy}"
         return one_line(line, 2 * _LONG)
 
 

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,24 +18,28 @@ LINES = ("-", "--", "-.", ":")
 DPI = 200
 MARGIN_IN = 0.05
 
-plt.rcParams.update(
-    {
-        "font.size": 9,
-        "axes.titlesize": 10,
-        "axes.labelsize": 9,
-        "legend.fontsize": 8,
-        "xtick.labelsize": 8,
-        "ytick.labelsize": 8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
-        "legend.frameon": False,
-        "figure.constrained_layout.use": True,
-        "svg.hashsalt": "mirror",  # the same figure is the same file
-        "svg.fonttype": "none",
-        "savefig.dpi": DPI,
-    }
-)
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "mirror",  # the same figure is the same file
+    "svg.fonttype": "none",
+    "savefig.dpi": DPI,
+}
+
+
+def use_style() -> None:
+    """Draw without a screen, in this look, from here on. Called by the scripts that draw, never on import."""
+    matplotlib.use("Agg")
+    plt.rcParams.update(STYLE)
 
 
 def colour(number: int) -> str:

@@ -165,7 +165,7 @@ def check_scale(
         found.append((text, "raise slides.tile.mpp, or leave the slide out"))
     if found and conflicts == "fail":
         raise InputError(found[0][0], file=path, remedy=found[0][1])
-    return [f"{text} (to mend it: {remedy})" for text, remedy in found]
+    return [f"{text} ({remedy})" for text, remedy in found]
 
 
 def _claims(properties: Mapping[str, str], refused: list[str]) -> list[tuple[str, str, float]]:

@@ -16,9 +16,6 @@ from .tiff import TO_8_BIT
 log = logging.getLogger("mirror")
 
 
-# Pillow's own limit is one for the whole process, warns first and refuses only at twice its value. Set
-# once, not for each file: slides are opened by several threads. `open_plain` compares sizes itself.
-Image.MAX_IMAGE_PIXELS = None
 FORMATS = ("PNG", "JPEG", "TIFF")  # never by content alone: Pillow would start Ghostscript for an EPS
 BYTES_PER_PIXEL = 10  # at the peak: Pillow's 4, the 3 that are kept, one strip on its way, the file itself
 STRIP_ROWS_BYTES = 16 << 20
@@ -68,6 +65,8 @@ def open_plain(path: Path, memory: int) -> PlainSlide:
         raise InputError(problem, file=path, remedy=TO_8_BIT)
     if head.startswith(JPEG_MAGIC):
         _check_scans(path)
+    # Pillow's own limit is one for the whole process, warns first and refuses only at twice its value.
+    Image.MAX_IMAGE_PIXELS = None  # sizes are compared below
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height * BYTES_PER_PIXEL > memory:

@@ -139,40 +139,75 @@ def tile_slide(
     started, memory = time.monotonic(), job_memory() // 4 if memory is None else memory
     with open_slide(path, settings.backend, memory=memory) as slide:
         slide.deadline = started + 60 * settings.max_minutes
-        check_extent(slide)
-        rule = settings.resolution_conflict
-        true_mpp = resolve_mpp(slide.properties, mpp, path, rule)
-        scale = check_scale(true_mpp.value, slide.scanned_size, settings.tile.mpp, settings.whole_mount, rule, path)
-        overview, mask = find_tissue(slide, true_mpp.value, settings, memory)
-        grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
-        if not len(grid.coords):
-            size = f"{slide.bounds[2]} x {slide.bounds[3]} px, a tile needs {grid.size_level0} px"
-            raise InputError(f"the slide is smaller than one tile ({size})", file=path, remedy="use smaller tiles")
-        kept, tissue, pen = choose_tiles(grid, mask, slide.bounds, settings)
-        probe(slide, kept)
-        notes = [note for note in (*slide.notes, true_mpp.note, *scale, mask.note) if note]
-        if not len(kept.coords):
-            notes.append("no tile with enough tissue")
-        result = TileResult(
-            slide_id=slide_id,
-            slide_path=str(slide_path),
-            status="ok" if len(kept.coords) else "empty",
-            n_tiles=len(kept.coords),
-            mpp=true_mpp.value,
-            mpp_source=true_mpp.source,
-            tissue_fraction=float(mask.tissue.mean()),
-            pen_fraction=float(mask.pen.mean()),
-            message="; ".join(notes),
-            fingerprint=mark,
-            tile_um=round(kept.size_level0 * true_mpp.value, 4),
-        )
+        tiled = tiles_of(slide, slide_id, settings, mpp, memory)
+        result = replace(tiled.result, slide_path=str(slide_path), fingerprint=mark)
+        mask, table = tiled.mask, tiled.table
         shapes = {"Tissue": outlines(mask.tissue, slide.bounds), "Pen": outlines(mask.pen, slide.bounds)}
         write_geojson(contour_path, shapes)
-        write_thumbnail(qc_path, overview, slide.bounds, shapes, kept, settings.thumbnail_px)
+        write_thumbnail(qc_path, tiled.overview, slide.bounds, shapes, tiled.kept, settings.thumbnail_px)
         info = {k: v for k, v in asdict(result).items() if k not in ("slide_id", "slide_path")}
         info |= {"mpp_target": settings.tile.mpp, "settings_hash": used_hash, "settings": settings.model_dump()}
-        write_tiles(tiles_path, TileTable(kept.coords, tissue, pen, _grid_attrs(slide, slide_id, kept, settings), info))
+        write_tiles(tiles_path, replace(table, info=info))
     return result
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """Tiles of an open slide, and what was found on the way; nothing of it is written yet.
+
+    Attributes
+    ----------
+    result : TileResult
+        Row of the shard's table.
+    table : TileTable
+        Tiles, with what a file of them says.
+    kept : Grid
+        The same tiles as a grid.
+    overview : ndarray of uint8, shape (h, w, 3)
+    mask : TissueMask
+    """
+
+    result: TileResult
+    table: TileTable
+    kept: Grid
+    overview: np.ndarray
+    mask: TissueMask
+
+
+def tiles_of(
+    slide: Slide, slide_id: str, settings: SlideSettings, mpp: float | None = None, memory: int | None = None
+) -> Tiled:
+    """Find the tissue of an open slide and choose its tiles; parameters and errors as of `tile_slide`."""
+    settings = settings.resolved()
+    check_extent(slide)
+    rule = settings.resolution_conflict
+    true_mpp = resolve_mpp(slide.properties, mpp, slide.path, rule)
+    scale = check_scale(true_mpp.value, slide.scanned_size, settings.tile.mpp, settings.whole_mount, rule, slide.path)
+    overview, mask = find_tissue(slide, true_mpp.value, settings, memory)
+    grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
+    if not len(grid.coords):
+        size = f"{slide.bounds[2]} x {slide.bounds[3]} px, a tile needs {grid.size_level0} px"
+        raise InputError(f"the slide is smaller than one tile ({size})", file=slide.path, remedy="use smaller tiles")
+    kept, tissue, pen = choose_tiles(grid, mask, slide.bounds, settings)
+    probe(slide, kept)
+    notes = [note for note in (*slide.notes, true_mpp.note, *scale, mask.note) if note]
+    if not len(kept.coords):
+        notes.append("no tile with enough tissue")
+    result = TileResult(
+        slide_id=slide_id,
+        slide_path=str(slide.path),
+        status="ok" if len(kept.coords) else "empty",
+        n_tiles=len(kept.coords),
+        mpp=true_mpp.value,
+        mpp_source=true_mpp.source,
+        tissue_fraction=float(mask.tissue.mean()),
+        pen_fraction=float(mask.pen.mean()),
+        message="; ".join(notes),
+        tile_um=round(kept.size_level0 * true_mpp.value, 4),
+    )
+    info = {"mpp": result.mpp, "mpp_source": result.mpp_source, "mpp_target": settings.tile.mpp}
+    table = TileTable(kept.coords, tissue, pen, _grid_attrs(slide, slide_id, kept, settings), info)
+    return Tiled(result, table, kept, overview, mask)
 
 
 def finished(tiles_path: Path, mark: str, used_hash: str) -> dict[str, Any] | None:
