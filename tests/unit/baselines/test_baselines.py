@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import runpy
 
@@ -23,6 +24,7 @@ from mirror.io.features import write_features
 from mirror.io.predictions import Names, read_predictions
 from mirror.plan.registry import find_baselines
 from mirror.rna.transform import fit_transform
+from mirror.targets.fewshot import training_sets
 
 QUICK = EvaluationSettings(
     probe={"C": [0.01], "inner_folds": 3},
@@ -198,3 +200,34 @@ def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, 
     assert set(rows["patient_id"]) == set(patients.index) and set(rows["head"]) == {"discrete", "cox"}
     assert {record.check for record in read_fitted(out)} == {"probe", "time_bins"}
     assert len(metadata["sources"]) == 6
+
+
+def test_fewshot_baselines_are_fitted_on_the_draws_of_every_other_method(evaluation_cohort, sources, monkeypatch):
+    patients, *_ = evaluation_cohort
+    settings = QUICK.model_copy(update={"fewshot": QUICK.fewshot.model_copy(update={"k": 4, "draws": 3})})
+    seen = []
+    chosen = find_baseline("slide_mean")
+    fit = chosen.fit
+    spied = dataclasses.replace(chosen, fit=lambda fold: seen.append(list(fold.train.index)) or fit(fold))
+    monkeypatch.setitem(load_all(), "slide_mean", spied)
+    slides, expression = sources
+    found = evaluate_baseline(
+        "slide_mean", patients, FOLDS, "subtyping", Names("sim", "enc", "cv5", "slide_mean"), settings, 1, slides,
+        expression,
+    )  # fmt: skip
+    counts = found.rows.groupby(["protocol", "fold", "draw"]).size()
+    assert sorted(counts.index) == sorted(
+        [("supervised", f, 0) for f in (0, 1)] + [("fewshot", f, d) for f in (0, 1) for d in range(3)]
+    )
+    for fold in (0, 1):
+        train = patients.loc[[p for i, p in enumerate(patients.index) if i % 2 != fold]]
+        expected = [rows for _, _, rows in training_sets("subtyping", train, 0, fold, settings, 1)]
+        mine = seen[4 * fold : 4 * fold + 4]
+        assert [sorted(rows) for rows in mine] == [sorted(rows) for rows in expected]
+        assert all(len(rows) == 8 for rows in mine[1:])
+
+
+def test_models_trained_for_minutes_take_no_part_in_fewshot():
+    assert {name for name, entry in load_all().items() if not entry.fewshot} == {
+        "abmil", "transmil", "rna_mlp", "rna_rsf",
+    }  # fmt: skip

@@ -13,13 +13,13 @@ from sksurv.metrics import concordance_index_censored
 from sksurv.preprocessing import OneHotEncoder
 
 from mirror.config.evaluation import ProbeSettings, SurvivalSettings
-from mirror.evaluation.fewshot import draw_shots
 from mirror.heads.cox import breslow, cox_loss, fit_cox
 from mirror.heads.hazard_loss import nll_survival
 from mirror.heads.hazards import assign_bins, fit_hazards, nll_discrete, time_bins
 from mirror.heads.logistic import fit_logistic
 from mirror.heads.scaling import Scaling, Standardiser
 from mirror.heads.survival import TooFewEvents, fit_survival
+from mirror.targets.fewshot import draw_shots
 
 PROBE, SURVIVAL = ProbeSettings(), SurvivalSettings()
 

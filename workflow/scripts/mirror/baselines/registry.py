@@ -31,6 +31,8 @@ class Baseline:
         `survival_rows` give them.
     network : bool
         Whether it trains a network, and so needs torch and an environment that has it.
+    fewshot : bool
+        Fitted on the k-shot draws too. Not for models that are trained from scratch for minutes.
     """
 
     name: str
@@ -39,18 +41,25 @@ class Baseline:
     description: str
     fit: Fit
     network: bool = False
+    fewshot: bool = True
 
 
 REGISTRY: dict[str, Baseline] = {}
 
 
 def baseline(
-    name: str, *, tasks: tuple[str, ...], modality: str, description: str, network: bool = False
+    name: str,
+    *,
+    tasks: tuple[str, ...],
+    modality: str,
+    description: str,
+    network: bool = False,
+    fewshot: bool = True,
 ) -> Callable[[Fit], Fit]:
     """Register the decorated function as a baseline."""
 
     def register(fit: Fit) -> Fit:
-        REGISTRY[name] = Baseline(name, tasks, modality, description, fit, network)
+        REGISTRY[name] = Baseline(name, tasks, modality, description, fit, network, fewshot)
         return fit
 
     return register

@@ -17,6 +17,7 @@ from ..heads.survival import TooFewEvents
 from ..io.predictions import Names, Result, empty, stamp
 from ..io.splits import iterate_folds
 from ..targets.base import usable
+from ..targets.fewshot import training_sets
 from . import Unusable, find_baseline
 from .fold_data import FoldData
 
@@ -105,17 +106,23 @@ def evaluate_baseline(
             notes.append(f"{fold.name}: no {'training' if not len(train) else 'test'} patients with a known outcome")
             continue
         genes = None if expression is None else expression.get(fold.name)
-        data = FoldData(task, train, test, settings, seed, slides, genes, device=device)
-        try:
-            found = chosen.fit(data)
-        except (Unusable, TooFewEvents) as reason:
-            notes.append(f"{fold.name}: left out, {reason}")
-            continue
-        notes += [f"{fold.name}: {note}" for note in data.notes]
-        for head, rows in found:
-            place = {"repeat": fold.repeat, "fold": fold.fold, "draw": 0, "seed": seed}
-            how = {"task": task, "protocol": "supervised", "modality": chosen.modality, "head": head}
-            parts.append(stamp(rows, names, **how, **place))
+        sets = [("supervised", 0, list(train.index))]
+        if chosen.fewshot:
+            drawn = training_sets(task, train, fold.repeat, fold.fold, settings, seed)
+            sets += [(protocol, draw, rows) for protocol, draw, rows in drawn if protocol == "fewshot"]
+        for protocol, draw, rows in sets:
+            where = fold.name if protocol == "supervised" else f"{fold.name}, few-shot draw {draw}"
+            data = FoldData(task, train.loc[rows], test, settings, seed, slides, genes, device=device)
+            try:
+                found = chosen.fit(data)
+            except (Unusable, TooFewEvents) as reason:
+                notes.append(f"{where}: left out, {reason}")
+                continue
+            notes += [f"{where}: {note}" for note in data.notes]
+            for head, predicted in found:
+                place = {"repeat": fold.repeat, "fold": fold.fold, "draw": draw, "seed": seed}
+                how = {"task": task, "protocol": protocol, "modality": chosen.modality, "head": head}
+                parts.append(stamp(predicted, names, **how, **place))
     notes = list(dict.fromkeys(notes))
     for note in notes:
         log.info("%s %s %s: %s", names.cohort, name, task, note)

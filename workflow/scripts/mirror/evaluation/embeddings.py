@@ -15,26 +15,12 @@ from ..core.hashing import sha256_file
 from ..heads.survival import TooFewEvents
 from ..io.embeddings import check_membership, load_fold
 from ..io.predictions import Names, Result, empty, stamp
-from ..io.splits import Fold, iterate_folds
+from ..io.splits import iterate_folds
 from ..targets.base import usable
+from ..targets.fewshot import training_sets
 from ..targets.fit import fit_task, heads_of
-from .fewshot import draw_shots, survival_groups
 
 log = logging.getLogger(__name__)
-
-
-def _training_sets(task: str, table: pd.DataFrame, fold: Fold, settings: EvaluationSettings, seed: int):
-    """(protocol, draw, training patients) of a fold."""
-    if "linear" in settings.protocols:
-        yield "linear", 0, list(table.index)
-    if "fewshot" in settings.protocols:
-        if task == "subtyping":
-            groups = table["label"].to_numpy(str)
-        else:
-            groups = survival_groups(table["time_days"].to_numpy(float), table["event"], settings.survival.bins)
-        for draw in range(settings.fewshot.draws):
-            chosen = draw_shots(groups, settings.fewshot.k, seed, fold.repeat, fold.fold, draw)
-            yield "fewshot", draw, list(table.index[chosen])
 
 
 def evaluate_embeddings(
@@ -88,7 +74,7 @@ def evaluate_embeddings(
         if not train or not test:
             notes.append(f"{fold.name}: no {'training' if not train else 'test'} patients with a known outcome")
             continue
-        for protocol, draw, chosen in _training_sets(task, known.loc[train], fold, settings, seed):
+        for protocol, draw, chosen in training_sets(task, known.loc[train], fold.repeat, fold.fold, settings, seed):
             for modality in settings.modalities:
                 if modality not in embeddings.modalities:
                     continue

@@ -32,6 +32,7 @@ class GatedAttention(nn.Module):
     modality="wsi",
     description="gated attention pooling, supervised",
     network=True,
+    fewshot=False,
 )
 def fit(fold: FoldData):
     """Fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""

@@ -21,6 +21,7 @@ DROPOUT = 0.5
     modality="rna",
     description="multilayer perceptron on genes",
     network=True,
+    fewshot=False,
 )
 def fit(fold: FoldData):
     """One hidden layer, fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""

@@ -13,7 +13,13 @@ from ..registry import baseline
 STEPS = 40
 
 
-@baseline("rna_rsf", tasks=("survival",), modality="rna", description="random survival forest on genes")
+@baseline(
+    "rna_rsf",
+    tasks=("survival",),
+    modality="rna",
+    description="random survival forest on genes",
+    fewshot=False,
+)
 def fit(fold: FoldData):
     """Risk is the forest's expected number of events (sum of the cumulative hazard), as in Ishwaran 2008.
 

@@ -35,6 +35,7 @@ class TransMil(nn.Module):
     modality="wsi",
     description="TransMIL, supervised",
     network=True,
+    fewshot=False,
 )
 def fit(fold: FoldData):
     """Fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""
