@@ -28,7 +28,7 @@ PUBLISHED = {
         "decode_from": "tokens", "slide_input_mask": 0.0, "rna_input_mask": 0.0, "slide_depth": 1, "rna_depth": 1,
         "orthogonality_weight": 0.0,
     },
-    "style": {"style_weight": 0.1, "cluster_weight": 0.1},
+    "style": {"style_weight": 0.1, "cluster_weight": 0.1, "cluster": "kl", "read_from": "embedding"},
     "train": {
         "epochs": 100, "batch_size": 16, "accumulate": 1, "lr": 2e-5, "weight_decay": 0.0, "schedule": "constant",
         "warmup_epochs": 0.0, "clip_norm": None, "ema": None, "use_unpaired": False, "init_from": None,
@@ -38,6 +38,12 @@ PUBLISHED = {
 # What each preset changes; a preset that is not here fails the test.
 OFF = {"retention.slide_weight": 0.0, "retention.rna_weight": 0.0}
 NO_STYLE = {"style.style_weight": 0.0, "style.cluster_weight": 0.0}
+PLUS = {
+    "model.attention": "exact", "alignment.normalize": "clip", "alignment.mask_same_patient": True,
+    "retention.slide_weight": 5.0, "retention.rna_weight": 5.0, "retention.decode_from": "embedding",
+    "retention.target": "input", "retention.decoder": "linear", "retention.slide_input_mask": 0.75,
+    "retention.rna_input_mask": 0.75,
+}  # fmt: skip
 CHANGES = {
     "mirror": {},
     "align": {"alignment.weight": 1.0, **OFF, **NO_STYLE},
@@ -56,11 +62,11 @@ CHANGES = {
         "method": "tangle", "model.attention": "exact", "alignment.normalize": "clip", "retention.slide_weight": 0.0,
         "retention.rna_weight": 0.5, "retention.decode_from": "embedding", "retention.target": "input", **NO_STYLE,
     },
+    "mirror_plus_kl": PLUS,
     "mirror_plus": {
-        "model.attention": "exact", "alignment.normalize": "clip", "alignment.mask_same_patient": True,
-        "retention.slide_weight": 5.0, "retention.rna_weight": 5.0, "retention.decode_from": "embedding",
-        "retention.target": "input", "retention.decoder": "linear", "retention.slide_input_mask": 0.75,
-        "retention.rna_input_mask": 0.75,
+        **PLUS, "model.input_scaling": "ranks", "model.linear_skip": True, "model.prototypes": 20, "model.style_dim": 2,
+        "style.style_weight": 0.001, "style.cluster_weight": 0.5, "style.cluster": "consensus",
+        "style.read_from": "alignment",
     },
 }  # fmt: skip
 

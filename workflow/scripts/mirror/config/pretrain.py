@@ -30,6 +30,15 @@ class ModelSettings(Settings):
     style_hidden: tuple[int, int] = Field((512, 256), description="Hidden widths of the style encoder.")
     prototypes: int = Field(3000, ge=2, description="Style prototypes K.")
     tokens: int = Field(2048, ge=4, description="Patches a bag in pre-training, N.")
+    input_scaling: Literal["none", "clip", "ranks"] = Field(
+        "none",
+        description="Robust standardisation of patch features with statistics of the fold's training slides, stored "
+        "with the model: none (published), median and interquartile range with clipping, or normal scores of ranks.",
+    )
+    linear_skip: bool = Field(
+        False,
+        description="A linear map of the input (the mean patch, the genes) is added to each encoder's embedding.",
+    )
 
 
 class AlignmentSettings(Settings):
@@ -83,7 +92,23 @@ class StyleSettings(Settings):
     """Style clustering."""
 
     style_weight: float = Field(0.1, ge=0, description="Weight of the variational bottleneck.")
-    cluster_weight: float = Field(0.1, ge=0, description="Weight of the symmetric KL between prototype scores.")
+    cluster_weight: float = Field(0.1, ge=0, description="Weight of the clustering loss.")
+    cluster: Literal["kl", "swapped", "consensus"] = Field(
+        "kl",
+        description="Clustering loss: symmetric KL between prototype scores (published), or prediction of balanced "
+        "assignments (Sinkhorn-Knopp): those of the other modality (swapped), or of both together (consensus).",
+    )
+    read_from: Literal["embedding", "alignment"] = Field(
+        "embedding",
+        description="What the style encoder reads: the embedding (published), or its projection into the shared space.",
+    )
+    temperature: float = Field(
+        0.1, gt=0, description="Temperature of the cosine scores of prototypes; not for cluster: kl."
+    )
+    epsilon: float = Field(0.05, gt=0, description="Entropy of the balanced assignments; not for cluster: kl.")
+    queue: int = Field(
+        512, ge=0, description="Earlier samples that balance the assignments of a batch; not for cluster: kl."
+    )
 
 
 class TrainSettings(Settings):

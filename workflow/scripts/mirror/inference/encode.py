@@ -21,6 +21,7 @@ from ..core.progress import progress
 from ..dataset.paired import PairedData
 from ..io.checkpoints import Checkpoint, load_checkpoint
 from ..model.mirror import Mirror, build_model
+from ..model.style import Style
 
 log = logging.getLogger("mirror.training")
 OUTCOMES = ("label", "time_days", "event", "site")
@@ -56,9 +57,7 @@ class _Encoded:
     style: list[np.ndarray] = field(default_factory=list)
     scores: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, row: int, model: Mirror, embedding: Tensor, aligned: Tensor) -> None:
-        # Without noise: an embedding must not change from run to run.
-        style = model.style(embedding, embedding.new_zeros(1))
+    def add(self, row: int, embedding: Tensor, aligned: Tensor, style: Style) -> None:
         self.rows.append(row)
         for where, value in (
             (self.embedding, embedding),
@@ -143,7 +142,9 @@ def encode(
             n_tokens[i] = len(bag)
             embedding = model.encode_slide(bag[None].to(device))
             _check(embedding, data.bags.path(slide), f"slide {slide}")
-            slides.add(i, model, embedding, model.align_slide(embedding))
+            # Style without noise: an embedding must not change from run to run.
+            style = model.slide_style(embedding, embedding.new_zeros(1))
+            slides.add(i, embedding, model.align_slide(embedding), style)
         for i, patient in enumerate(obs["patient_id"]):
             if patient not in rows:
                 continue
@@ -151,7 +152,8 @@ def encode(
                 vector = torch.from_numpy(data.rna[rows[patient]])[None].to(device)
                 vectors[patient] = model.encode_rna(vector)
                 _check(vectors[patient], None, f"patient {patient}")
-            people.add(i, model, vectors[patient], model.align_rna(vectors[patient]))
+            vector = vectors[patient]
+            people.add(i, vector, model.align_rna(vector), model.rna_style(vector, vector.new_zeros(1)))
     sizes = checkpoint.settings.model
     obs["n_tokens"] = n_tokens
     return _assemble(obs, slides, people, sizes.embed_dim, sizes.style_dim, sizes.prototypes, {

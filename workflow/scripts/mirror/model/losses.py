@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config.pretrain import PretrainSettings
+from ..config.pretrain import PretrainSettings, StyleSettings
 from .mirror import MirrorOutput, Retained
-from .style import Style
+from .style import Style, balanced_assignments
 
 
 def info_nce(slide: Tensor, rna: Tensor, logit_scale: Tensor, patients: Tensor | None = None) -> Tensor:
@@ -63,6 +63,39 @@ def cluster_loss(slide: Tensor, rna: Tensor) -> Tensor:
     forward = F.kl_div(b, a, reduction="batchmean", log_target=True)
     backward = F.kl_div(a, b, reduction="batchmean", log_target=True)
     return 0.5 * (forward + backward)
+
+
+def balanced_loss(slide: Style, rna: Style, settings: StyleSettings) -> Tensor:
+    """Both modalities predict balanced assignments to the prototypes: mean cross-entropy, ().
+
+    The published loss is least where all scores are equal. Here equal scores predict nothing, since
+    the assignments are balanced over the batch and the queue. ``swapped``: each modality predicts the
+    assignment of the other one (Caron et al., 2020). ``consensus``: both predict the assignment of the
+    mean of their scores.
+
+    Parameters
+    ----------
+    slide, rna : Style
+        Scores are cosines over ``settings.temperature``; queued rows of both belong to the same pairs.
+    settings : StyleSettings
+    """
+
+    def known(*styles: Style) -> Tensor:
+        scores = torch.stack([style.scores.detach().float() for style in styles]).mean(0)
+        queued = [style.queued for style in styles if style.queued is not None]
+        if queued:
+            n = min(len(q) for q in queued)
+            scores = torch.cat([scores, torch.stack([q[:n].float() for q in queued]).mean(0)])
+        assigned = balanced_assignments(scores * settings.temperature, settings.epsilon)
+        return assigned[: len(styles[0].scores)]
+
+    if settings.cluster == "swapped":
+        targets = [(known(rna), slide), (known(slide), rna)]
+    else:
+        both = known(slide, rna)
+        targets = [(both, slide), (both, rna)]
+    errors = [-(target * F.log_softmax(asked.scores.float(), -1)).sum(-1).mean() for target, asked in targets]
+    return 0.5 * torch.stack(errors).sum()
 
 
 def orthogonality_loss(alignment: Tensor, code: Tensor) -> Tensor:
@@ -121,7 +154,12 @@ def compute_losses(
     if styles:
         terms["style"] = lambda: 0.5 * torch.stack([style_loss(style) for style in styles]).sum()
     if len(styles) == 2:
-        terms["cluster"] = lambda: cluster_loss(styles[0].scores, styles[1].scores)
+        published = settings.style.cluster == "kl"
+        terms["cluster"] = lambda: (
+            cluster_loss(styles[0].scores, styles[1].scores)
+            if published
+            else balanced_loss(styles[0], styles[1], settings.style)
+        )
     pairs = [(a, kept.code) for a, kept in ((slide, slide_kept), (rna, rna_kept)) if a is not None and kept is not None]
     if pairs:
         terms["orthogonality"] = lambda: torch.stack([orthogonality_loss(*pair) for pair in pairs]).mean()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..config.pretrain import PretrainSettings
 from . import init
+from .input_scaling import InputScaling
 from .noise import Draws, kept, mask_from_noise, uniform
 from .ragged import by_length, compact, valid_rows
 from .reconstruction import SUMMARY_PARTS, Standardizer, summarize
@@ -102,7 +103,8 @@ class Mirror(nn.Module):
                 else EmbeddingRetention(dim, SUMMARY_PARTS[summary] * token_width, kind)
             )
             self.rna_retention = EmbeddingRetention(dim, n_genes if to_input else dim, kind)
-        self.style = StyleClustering(model)
+        self.style = StyleClustering(model, settings.style)
+        self.input_scaling = InputScaling(model.input_scaling, feature_width)
         self.patch_statistics = Standardizer(feature_width)
         self.summary_statistics = Standardizer(SUMMARY_PARTS[retention.slide_summary] * feature_width)
         self.gene_statistics = Standardizer(n_genes)
@@ -152,7 +154,7 @@ class Mirror(nn.Module):
         -------
         Tensor (B, D)
         """
-        return self._slide_tokens(*self._bags(bags, mask), cls_only=True)[:, 0]
+        return self._slide_tokens(*self._bags(self.input_scaling(bags), mask), cls_only=True)[:, 0]
 
     def encode_rna(self, rna: Tensor) -> Tensor:
         """RNA (B, G) to embeddings (B, D)."""
@@ -168,13 +170,23 @@ class Mirror(nn.Module):
 
     def slide_attention(self, bag: Tensor) -> Tensor:
         """Attention of CLS to each patch of bag (N, D_p), float32 (heads, N); see `SlideEncoder.attention`."""
-        return self.slide_encoder.attention(bag)
+        return self.slide_encoder.attention(self.input_scaling(bag))
 
     def tile_prototypes(self, bag: Tensor, chunk: int = 4096) -> Tensor:
         """Prototype scores (N, K) of every patch of bag (N, D_p), from the mean of its style."""
-        tokens = self.slide_encoder(bag[None])[0, 1:]
+        tokens = self.slide_encoder(self.input_scaling(bag)[None])[0, 1:]
         zero = tokens.new_zeros(1)
-        return torch.cat([self.style(part, zero).scores for part in tokens.split(chunk)])
+        return torch.cat([self.slide_style(part, zero).scores for part in tokens.split(chunk)])
+
+    def slide_style(self, embedding: Tensor, noise: Tensor | None = None) -> Style:
+        """Style of slide embeddings (..., D); ``noise`` as for `StyleClustering`."""
+        aligned = self.settings.style.read_from == "alignment"
+        return self.style(self.align_slide(embedding) if aligned else embedding, noise)
+
+    def rna_style(self, embedding: Tensor, noise: Tensor | None = None) -> Style:
+        """Style of RNA embeddings (..., D); ``noise`` as for `StyleClustering`."""
+        aligned = self.settings.style.read_from == "alignment"
+        return self.style(self.align_rna(embedding) if aligned else embedding, noise)
 
     def _align(self, projection: nn.Linear, embedding: Tensor) -> Tensor:
         if self.settings.alignment.normalize == "before":
@@ -257,6 +269,7 @@ class Mirror(nn.Module):
         with_style = everything or style.style_weight > 0 or style.cluster_weight > 0
         parts: dict[str, Tensor | Retained | Style] = {}
         if bags is not None:
+            bags = self.input_scaling(bags)
             seen, lengths = self._bags(*self._hide_patches(bags, mask, draws))
             retain = everything or weights.slide_weight > 0 or weights.orthogonality_weight > 0
             summary_of_input = weights.target == "input" or weights.slide_summary == "tokens"
@@ -272,7 +285,7 @@ class Mirror(nn.Module):
                     else self._retain_from_embedding(tokens, lengths, bags, mask, draws)
                 )
             if with_style:
-                parts["slide_style"] = self.style(embedding, draws.slide_style)
+                parts["slide_style"] = self.slide_style(embedding, draws.slide_style)
         if rna is not None:
             embedding = self.encode_rna(self._hide_genes(rna, draws))
             parts["rna_embedding"] = embedding
@@ -282,7 +295,11 @@ class Mirror(nn.Module):
                 if isinstance(source, Tensor):
                     parts["rna_retention"] = self._retain_rna(source, embedding, rna, draws)
             if with_style:
-                parts["rna_style"] = self.style(embedding, draws.rna_style)
+                parts["rna_style"] = self.rna_style(embedding, draws.rna_style)
+        if self.training and bags is not None and rna is not None:  # the queue holds pairs
+            for modality, name in enumerate(("slide_style", "rna_style")):
+                if isinstance(style_of := parts.get(name), Style):
+                    parts[name] = self.style.remember(style_of, modality)
         return MirrorOutput(logit_scale=self.logit_scale.exp(), **parts)  # type: ignore[arg-type]
 
     def _hide_patches(self, bags: Tensor, mask: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:

@@ -103,6 +103,10 @@ COMPUTES = (
     ("model", "rna_heads", 12),
     ("alignment", "normalize", "before"),
     ("retention", "decode_from", "tokens"),
+    ("model", "input_scaling", "none"),
+    ("model", "linear_skip", False),
+    ("style", "cluster", "kl"),
+    ("style", "read_from", "embedding"),
 )
 
 

@@ -74,10 +74,11 @@ class RnaEncoder(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, dim))
         self.blocks = nn.ModuleList(RnaBlock(settings) for _ in range(settings.rna_depth))
         self.norm = nn.LayerNorm(dim, eps=EPS)
+        self.skip = nn.Linear(n_genes, dim, bias=False) if settings.linear_skip else None
 
     def forward(self, rna: Tensor) -> Tensor:
         """(B, G) to (B, D)."""
         x = self.fc2(self.hidden_norm(F.gelu(self.fc1(rna)))) + self.position
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+        return self.norm(x) if self.skip is None else self.norm(x) + self.skip(rna)

@@ -30,6 +30,7 @@ class SlideEncoder(nn.Module):
         self.ppeg = PPEG(dim)
         self.block2 = AttentionBlock(settings)
         self.norm = nn.LayerNorm(dim, eps=1e-5)
+        self.skip = nn.Linear(feature_width, dim, bias=False) if settings.linear_skip else None
 
     def _before_second_block(self, bags: Tensor) -> Tensor:
         return self.ppeg(self.block1(to_square(self.cls_token, F.relu(self.embed(bags)))))
@@ -48,11 +49,16 @@ class SlideEncoder(nn.Module):
             CLS first, then the tokens without the padded ones.
         """
         n = bags.shape[1]
-        return self.norm(self.block2(self._before_second_block(bags), n + 1))
+        out = self.norm(self.block2(self._before_second_block(bags), n + 1))
+        if self.skip is None:
+            return out
+        tokens = self.skip(bags)
+        return out + torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
 
     def embedding(self, bags: Tensor) -> Tensor:
         """CLS alone, as `forward` gives it, (B, N, D_p) to (B, 1, D): the last layer computes nothing else."""
-        return self.norm(self.block2(self._before_second_block(bags), 1))
+        out = self.norm(self.block2(self._before_second_block(bags), 1))
+        return out if self.skip is None else out + self.skip(bags.mean(1, keepdim=True))
 
     def attention(self, bag: Tensor) -> Tensor:
         """Attention of CLS to each patch in the last layer, for heatmaps.

@@ -23,8 +23,8 @@ from ..dataset.epochs import EpochPlan, Visit
 from ..dataset.loader import BagLoader
 from ..dataset.paired import PairedData
 from ..io.checkpoints import defining_config, save_checkpoint
+from ..model.input_statistics import fit_input
 from ..model.mirror import Mirror, build_model
-from ..model.reconstruction import bag_statistics
 from .distributed import Group
 from .monitor import Clock, CollapseAlarm, Means, TrainingLog
 from .nonfinite import find_culprit, raise_not_finite
@@ -178,12 +178,11 @@ class _Run:
         torch.manual_seed(torch_seed(self.seed, "init"))
         model = build_model(self.settings, self.rna.shape[1], self.bags.width)
         # Only the first process reads: DDP hands its weights and buffers to the others.
-        if fresh and self.settings.retention.target == "input" and self.group.first:
+        if fresh and self.group.first:
             tokens = self.settings.model.tokens
             slides = self.pairs.slides + self.extra_slides
-            drawn = (self.bags.bag(slide, tokens, self.seed, "statistics") for slide in slides)
-            patch, summary = bag_statistics(drawn, self.settings.retention.slide_summary)
-            model.set_input_statistics(*patch, *(summary or (None, None)))
+            draw = lambda: (self.bags.bag(slide, tokens, self.seed, "statistics") for slide in slides)  # noqa: E731
+            fit_input(model, draw, len(slides))
         if fresh and self.start is not None:
             start_from(model, self.start, self.data.genes)
         return model.to(self.device)
@@ -346,6 +345,7 @@ class _Run:
     def finish(self, log_tsv: Path) -> None:
         """Write the checkpoint and the log; the training state is then of no use."""
         model = self.average.model if self.average else self.model
+        model.style.forget()
         started = (self.start and self.start.patients) or ()
         # Without an epoch nobody of this cohort has a part in the weights.
         mine = {*self.pairs.patients, *self._extra_patients()} if self.settings.train.epochs else set()

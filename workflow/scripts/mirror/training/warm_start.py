@@ -23,12 +23,21 @@ from ..readers.gene_lists import read_gene_list
 log = logging.getLogger("mirror.training")
 
 GENES_IN = "rna_encoder.fc1.weight"
+SKIP_IN = "rna_encoder.skip.weight"
 RETENTION = ("slide_retention.", "rna_retention.")
+# Fitted anew where the checkpoint has none, or one of another size.
+FITTED = ("input_scaling.",)
 # Fitted on this fold's own training patients where they are used at all.
-STATISTICS = ("patch_statistics.", "summary_statistics.", "gene_statistics.")
+STATISTICS = ("patch_statistics.", "summary_statistics.", "gene_statistics.", "style.queue", "style.filled")
 # Settings that no shape shows; other values would compute something else with the same weights.
-MUST_AGREE = (("model", "slide_heads"), ("model", "rna_heads"))
-SHOULD_AGREE = (("model", "attention"), ("model", "landmarks"), ("alignment", "normalize"))
+MUST_AGREE = (("model", "slide_heads"), ("model", "rna_heads"), ("model", "linear_skip"), ("style", "read_from"))
+SHOULD_AGREE = (
+    ("model", "attention"),
+    ("model", "landmarks"),
+    ("model", "input_scaling"),
+    ("alignment", "normalize"),
+    ("style", "cluster"),
+)
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,9 @@ def start_from(model: Mirror, start: Start, genes: Sequence[str]) -> list[str]:
         Encoders of another shape, other numbers of heads, or genes that cannot be told apart.
     """
     _compare_settings(model.settings, start)
-    weights = {**start.weights, GENES_IN: _columns(model, start, genes)}
+    weights = {**start.weights, GENES_IN: _columns(model, start, genes, GENES_IN)}
+    if SKIP_IN in start.weights:
+        weights[SKIP_IN] = _columns(model, start, genes, SKIP_IN)
     anew = []
     for name, mine in model.state_dict(keep_vars=True).items():
         if name.startswith(STATISTICS):
@@ -166,6 +177,8 @@ def start_from(model: Mirror, start: Start, genes: Sequence[str]) -> list[str]:
             mine.copy_(given.reshape(mine.shape))
         elif name.startswith(RETENTION):
             anew.append(name)
+        elif name.startswith(FITTED):
+            continue
         else:
             found = "is missing" if given is None else f"is {tuple(given.shape)}, not {tuple(mine.shape)}"
             raise InputError(
@@ -202,9 +215,9 @@ def _compare_settings(mine: PretrainSettings, start: Start) -> None:
         log.warning("%s was trained with %s.%s: %s, and goes on with %s", start.path.name, group, key, there, here)
 
 
-def _columns(model: Mirror, start: Start, genes: Sequence[str]) -> Tensor:
-    """The first layer's weight (4D, G) for ``genes``."""
-    given = start.weights[GENES_IN]
+def _columns(model: Mirror, start: Start, genes: Sequence[str], layer: str) -> Tensor:
+    """The weight (..., G) of a layer that reads genes, its columns in the order of ``genes``."""
+    given = start.weights[layer]
     if start.genes_sha == genes_digest(genes):
         return given
     if start.genes is None:

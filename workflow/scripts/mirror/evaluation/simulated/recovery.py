@@ -17,8 +17,8 @@ from ...heads.survival import fit_survival
 from ...metrics.classification import subtyping_metrics
 from ...metrics.retrieval import partner_ranks, retrieval_metrics
 from ...metrics.survival import Censoring, FoldRisks, survival_metrics
+from ...model.input_statistics import fit_input
 from ...model.mirror import Mirror, build_model
-from ...model.reconstruction import bag_statistics
 from ...training.distributed import Group
 from ...training.step import Batch, TrainStep, learning_rate, make_optimizer
 from .readout import bag_summary, r2, ridge, standardised
@@ -99,10 +99,7 @@ def train_model(pairs: Pairs, settings: PretrainSettings, seed: int, trained: bo
     model = build_model(settings, pairs.rna.shape[1], pairs.bags[0].shape[1])
     if not trained:
         return model.eval()
-    if settings.retention.target == "input":
-        drawn = (torch.from_numpy(bag) for bag in pairs.bags)
-        patch, summary = bag_statistics(drawn, settings.retention.slide_summary)
-        model.set_input_statistics(*patch, *(summary or (None, None)))
+    fit_input(model, lambda: (torch.from_numpy(bag) for bag in pairs.bags), len(pairs))
     step = TrainStep(model, settings, Group(), torch.float32).train()
     optimizer = make_optimizer(model, train)
     trained_parameters = [p for p in model.parameters() if p.requires_grad]

@@ -18,6 +18,8 @@ from ..token_rows import Rows, places, spread, take
 from .thread_pool import for_each
 
 BLOCK = 64
+# Up to so many rows one product over all heads and samples is faster than a product a head and sample.
+SHORT = 8
 
 
 def band(kernel: Tensor) -> Tensor:
@@ -128,6 +130,26 @@ def _channel_kernels(kernel: Tensor, channels: int) -> Tensor:
     return kernel.repeat_interleave(channels // len(kernel), 0)
 
 
+def convolve_short(values: Tensor, kernel: Tensor) -> Tensor:
+    """The convolution of a few rows as one product with each head's matrix; differentiable.
+
+    Parameters
+    ----------
+    values : Tensor (B, n, D)
+    kernel : Tensor (H, 1, w, 1)
+
+    Returns
+    -------
+    Tensor (B, n, D)
+    """
+    n, width = values.shape[1], kernel.shape[2]
+    place = torch.arange(n, device=values.device)
+    at = place[None] - place[:, None] + width // 2
+    matrix = kernel[:, 0, :, 0][:, at.clamp(0, width - 1)] * ((at >= 0) & (at < width))
+    heads = values.unflatten(-1, (len(kernel), -1)).transpose(1, 2)
+    return (matrix @ heads).transpose(1, 2).flatten(2)
+
+
 def add_value_convolution(mixed: Tensor, values: Tensor, kernel: Tensor, rows: Rows = None) -> Tensor:
     """Add the convolution of the values along the sequence; differentiable.
 
@@ -146,6 +168,8 @@ def add_value_convolution(mixed: Tensor, values: Tensor, kernel: Tensor, rows: R
     """
     if isinstance(rows, int):
         values = values[:, : rows + kernel.shape[2] // 2]  # as far as their kernels reach
+    if values.is_cpu and values.dtype == kernel.dtype == mixed.dtype and values.shape[1] <= SHORT:
+        return mixed + take(convolve_short(values, kernel), rows)
     if values.is_cpu and values.dtype == kernel.dtype == mixed.dtype:
         return HeadConvolution.apply(mixed, values, kernel, rows)
     return mixed + take(ImageConvolution.apply(values, kernel), rows)
