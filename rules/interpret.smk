@@ -103,3 +103,74 @@ rule trace:
         "Tracing {params.cell}"
     script:
         "../workflow/scripts/trace.py"
+
+
+# How well the style of every variant clusters: use, agreement of both modalities, stability, associations.
+rule measure_style:
+    input:
+        embeddings=lambda w: [
+            P.embeddings.of(w, variant=v, fold=f)
+            for v in VARIANTS
+            for f in first_folds(w.scheme)
+        ],
+        patients=P.patients,
+        rna=lambda w: P.rna.of(w) if PLAN.has_rna(w.cohort) else [],
+        gene_sets=gene_sets,
+    output:
+        clusters=P.style_clusters,
+        prototypes=P.style_prototypes,
+    log:
+        P.log("measure_style", "cohort", "encoder", "scheme"),
+    benchmark:
+        P.benchmark("measure_style", "cohort", "encoder", "scheme")
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        files=lambda w: {
+            v: {
+                f: P.embeddings.of(w, variant=v, fold=f) for f in first_folds(w.scheme)
+            }
+            for v in VARIANTS
+        },
+        settings=CONFIG["interpretation"],
+        seed=SEED,
+        code=code("measure_style"),
+    message:
+        "Measuring the style clusters of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        "../workflow/scripts/measure_style.py"
+
+
+rule plot_style:
+    input:
+        clusters=P.style_clusters,
+        prototypes=P.style_prototypes,
+    output:
+        png=report(
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/style.png",
+            caption=caption("style"),
+            category="Style",
+            labels={"cohort": "{cohort}", "encoder": "{encoder}", "figure": "style"},
+        ),
+        svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/style.svg",
+    log:
+        P.log("plot_style", "cohort", "encoder", "scheme"),
+    benchmark:
+        P.benchmark("plot_style", "cohort", "encoder", "scheme")
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        title=lambda w: f"{TITLES[w.cohort]} ({w.encoder}, {w.scheme})",
+        code=code("plot_style"),
+    message:
+        "Drawing the style clusters of {wildcards.cohort}"
+    script:
+        "../workflow/scripts/plot_style.py"

@@ -369,6 +369,11 @@ rule make_report:
             if c in TRAINED
             for v in INTERPRETED
         ],
+        clusters=[
+            P.style_clusters.at(cohort=c, encoder=e, scheme=s)
+            for c, e, s in PLACES
+            if c in TRAINED
+        ],
         leaks=[
             P.audit.at(cohort=c, scheme=s, audit=name)
             for c in PLAN.cohorts

@@ -127,6 +127,8 @@ def figure_list():
                         "training",
                     ),
                 ]
+        if c in TRAINED:
+            out.append(("Style: does it cluster?", f"{here}/style.png", name, "style"))
     for c, e, s in PLACES:
         for v in INTERPRETED if c in TRAINED else []:
             here, name = f"{FIG}/{c}/{e}/{s}/{v}", f"{TITLES[c]}, {v} ({e}, {s})"

@@ -20,14 +20,26 @@ from mirror.report.page import Section, audit_table, fact_frames, plain_caption,
 
 ORDER = [
     "Result", "Methods", "Leak audit", "Inputs", "Cohort", "Slides", "Expression", "Subtyping", "Survival", "Few-shot",
-    "Retrieval", "Transfer", "Ablation", "Truth recovery", "Prototypes", "Attention", "Embeddings", "Pre-training",
-    "Reproducing this",
+    "Retrieval", "Transfer", "Ablation", "Truth recovery", "Style: does it cluster?", "Prototypes", "Attention",
+    "Embeddings", "Pre-training", "Reproducing this",
 ]  # fmt: skip
 TABLE_SECTION = {
     "subtyping": "Result", "survival": "Result", "more_subtyping": "Subtyping", "more_survival": "Survival",
     "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot", "retrieval": "Retrieval", "transfer": "Transfer",
     "ablation_subtyping": "Ablation", "ablation_survival": "Ablation", "truth_recovery": "Truth recovery",
 }  # fmt: skip
+STYLE_COLUMNS = {
+    "variant": "variant", "prototypes": "prototypes", "perplexity": "in effective use", "agreement": "agreement",
+    "agreement_chance": "by chance", "agreement_p": "p", "stability_ari": "stability (ARI)",
+    "label_nmi": "NMI with label", "labels_fdr05": "with label", "survival_fdr05": "with survival",
+    "sets_fdr05": "with gene set",
+}  # fmt: skip
+STYLE = (
+    "Test patients of every fold. In effective use: perplexity of the shares of patients on each prototype, mean of "
+    "slide and RNA. Agreement: slide and RNA of a patient on the same prototype; by chance: permuted pairs. Stability: "
+    "adjusted Rand index between the models of two folds. The last three columns are the shares of the used prototypes "
+    "that are associated with the label, with survival and with a gene set at a false discovery rate of 0.05."
+)
 COLLAPSED = 0.95  # share of slides that one prototype wins
 SHOWN = {"subtyping": "auroc", "survival": "c_index"}
 PROTOTYPE_COLUMNS = [
@@ -70,6 +82,7 @@ def main(
     metrics: Path,
     comparisons: Path,
     prototypes: list[Path],
+    clusters: list[Path],
     tables: Path,
     leaks: list[Path],
     splits: list[Path],
@@ -99,6 +112,18 @@ def main(
     for section, path, title, caption in figures:
         text = plain_caption((captions / f"{caption}.rst").read_text(encoding="utf-8"))
         sections[section].figure(Path(path), title, text)
+    style = sections["Style: does it cluster?"]
+    for path in clusters:
+        cohort, encoder, scheme = names_in("style_clusters", path).values()
+        frame = pd.read_csv(path, sep="\t")
+        place = f"{titles[cohort]} ({encoder}, {scheme})"
+        for row in frame[frame["collapsed"].astype(bool)].itertuples():
+            style.paragraphs.append(
+                f"{place}: the style of {row.variant} has collapsed. {row.perplexity:.2g} of {row.prototypes} "
+                "prototypes are in effective use, so its prototypes say nothing about the slides."
+            )
+        if len(frame):
+            style.frame(frame[list(STYLE_COLUMNS)].rename(columns=STYLE_COLUMNS), f"Style clusters: {place}", STYLE)
     for path in prototypes:
         cohort, encoder, scheme, variant = names_in("prototypes", path).values()
         columns = [c for c in PROTOTYPE_COLUMNS if c in (frame := pd.read_csv(path, sep="\t"))]
@@ -150,6 +175,7 @@ if "snakemake" in globals():
             metrics=Path(smk.input.metrics),
             comparisons=Path(smk.input.comparisons),
             prototypes=[Path(p) for p in smk.input.prototypes],
+            clusters=[Path(p) for p in smk.input.clusters],
             tables=Path(smk.input.tables),
             leaks=[Path(p) for p in smk.input.leaks],
             splits=[Path(p) for p in smk.input.splits],

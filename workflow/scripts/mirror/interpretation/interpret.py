@@ -19,9 +19,8 @@ from ..dataset.bags import BagSource
 from ..inference.encode import restore_model
 from ..io.checkpoints import load_checkpoint
 from ..io.slide_maps import SlideMap
-from ..readers.gene_lists import read_gmt
-from ..rna.gene_lists import match_genes
 from .associations import gene_correlations, gene_set_association, outcome_association
+from .expression import read_associated
 from .geojson import write_map
 from .prototypes import FoldScores, Prototypes, choose
 from .tile_scores import FoldTiles, agreement, pick_gallery, scan_fold
@@ -187,15 +186,7 @@ def _expression(rna, gene_sets, scores: pd.DataFrame, settings: InterpretationSe
     if rna is None:
         empty = pd.DataFrame()
         return gene_correlations(scores, empty), gene_set_association(scores, empty, {}, settings.permutations, seed)
-    adata = anndata.read_h5ad(rna)
-    adata = adata[[p for p in scores.index if p in set(adata.obs_names)]]
-    dense = adata.X.toarray() if hasattr(adata.X, "toarray") else np.asarray(adata.X)
-    varied = dense.std(0) > 0
-    expression = pd.DataFrame(dense[:, varied], index=adata.obs_names, columns=adata.var_names[varied])
-    masks = {}
-    if gene_sets is not None:
-        found = {name: match_genes(adata, members)[varied] for name, members in read_gmt(gene_sets).items()}
-        masks = {name: mask for name, mask in found.items() if mask.sum() >= settings.min_set}
+    expression, masks = read_associated(rna, gene_sets, scores.index, settings.min_set)
     sets = gene_set_association(scores, expression, masks, settings.permutations, seed)
     return gene_correlations(scores, expression), sets
 

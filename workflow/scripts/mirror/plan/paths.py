@@ -94,6 +94,8 @@ FILES = {
     "truth": "truth/{cohort}/{encoder}/{scheme}.tsv",
     "interpretation": "interpretation/{cohort}/{encoder}/{scheme}/{variant}",
     "prototypes": "interpretation/{cohort}/{encoder}/{scheme}/{variant}/prototypes.tsv",
+    "style_clusters": "style/{cohort}/{encoder}/{scheme}/clusters.tsv",
+    "style_prototypes": "style/{cohort}/{encoder}/{scheme}/prototypes.tsv",
     # simulated cohorts
     "simulated_samples": "simulated/{cohort}/samples.tsv",
     "simulated_counts": "simulated/{cohort}/counts.tsv",
