@@ -28,7 +28,7 @@ rule simulate_cohort:
 # The environments that will compute are asked, since nvidia-smi does not know what PyTorch can use.
 rule check_gpu:
     output:
-        answer=temp(f"{RESULTS}/doctor/gpu_{{environment}}.json"),
+        answer=temp(P.gpu_seen),
     log:
         P.log("check_gpu", "environment"),
     benchmark:
@@ -56,7 +56,7 @@ rule check_gpu:
 rule doctor:
     input:
         answers=[
-            f"{RESULTS}/doctor/gpu_{name}.json"
+            P.gpu_seen.at(environment=name)
             for name, device in {
                 "embed": CONFIG["embed"]["device"],
                 "train": CONFIG["pretrain"]["train"]["device"],

@@ -108,6 +108,7 @@ FILES = {
     "figure": "figures/{cohort}/{encoder}/{scheme}/{figure}",
     "report": "report.html",
     "doctor": "doctor.tsv",
+    "gpu_seen": "doctor/gpu_{environment}.json",
 }
 
 
