@@ -83,7 +83,7 @@ def test_cross_validation_keeps_a_patient_in_one_fold(folds: int):
     scores, p = mirror.cross_validate(mirror.LogisticHead(), leak, y, patients, folds)
     assert p.shape == (80, 2) and np.allclose(p.sum(axis=1), 1) and scores["auroc"].mean() < 0.75
     signal = leak.copy()
-    signal[:, 0] += 4 * (y == "B")
+    signal[:, 0] += 9 * (y == "B")
     scores, _ = mirror.cross_validate(mirror.LogisticHead(), signal, y, patients, folds)
     assert scores["auroc"].mean() > 0.9 and len(scores) == folds
 
