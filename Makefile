@@ -41,11 +41,12 @@ test-slurm: venv ## a real Slurm on this machine (Debian, root)
 test-conda: demo ## every conda environment is made, and the demo runs in them with the same metrics
 	MIRROR_TEST_CONDA=1 $(BIN)/python -m pytest -q -s -ra tests/conda
 
-lint: venv ## formatting, lint and the workflow's own lint
+lint: venv ## formatting, lint, types and the workflow's own lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
 	$(BIN)/snakemake --lint
+	$(BIN)/mypy
 
 format: venv ## format everything
 	$(BIN)/ruff check --fix .

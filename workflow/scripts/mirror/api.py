@@ -138,7 +138,7 @@ def read_expression(path: str | Path, **settings: Any) -> anndata.AnnData:
     """
     from .config.sources import ExpressionSource
 
-    return _read_expression(ExpressionSource.model_validate({"path": str(path), **settings}))[0]
+    return _read_expression(ExpressionSource.model_validate({"path": str(path), **settings}))[0]  # type: ignore[operator]
 
 
 def read_clinical(path: str | Path, **settings: Any) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def read_clinical(path: str | Path, **settings: Any) -> pd.DataFrame:
     """
     from .config.sources import ClinicalSource
 
-    return _read_clinical(ClinicalSource.model_validate({"path": str(path), **settings}))[0]
+    return _read_clinical(ClinicalSource.model_validate({"path": str(path), **settings}))[0]  # type: ignore[operator]
 
 
 def embed(

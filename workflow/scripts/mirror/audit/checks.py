@@ -177,7 +177,7 @@ def same_vectors(x: np.ndarray, tolerance: float) -> list[list[int]]:
         exact.setdefault(hashlib.blake2b((values + 0.0).tobytes(), digest_size=16).digest(), []).append(row)
     groups = list(exact.values())
     first = [rows[0] for rows in groups]
-    signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (x.shape[1], _PROJECTIONS))
+    signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (x.shape[1], _PROJECTIONS))  # type: ignore[arg-type]
     means = x[first] @ signs / max(x.shape[1], 1)
     parent = list(range(len(groups)))
 

@@ -158,7 +158,7 @@ def steady(device: torch.device, settings: PretrainSettings, threads: int | None
         Threads that the job was given.
     """
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
+    filling = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     precision = torch.get_float32_matmul_precision()
     batch = settings.train.batch_size * settings.model.tokens * settings.model.embed_dim
     wanted = settings.train.threads or (1 if batch < SMALL_BATCH else threads)
@@ -166,12 +166,12 @@ def steady(device: torch.device, settings: PretrainSettings, threads: int | None
         if device.type == "cpu":
             torch.set_num_threads(wanted or before[0])
             torch.use_deterministic_algorithms(True, warn_only=True)
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         else:
             torch.set_float32_matmul_precision("high")
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        torch.utils.deterministic.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
         torch.set_float32_matmul_precision(precision)

@@ -38,7 +38,8 @@ class SurvivalSettings(Settings):
 
     bins: int = Field(4, ge=2, description="Time bins, at quantiles of the training patients' event times.")
     models: list[Literal["discrete", "cox"]] = Field(
-        default_factory=lambda: ["discrete", "cox"], description="Survival heads on frozen embeddings."
+        default_factory=lambda: ["discrete", "cox"],  # type: ignore[arg-type]
+        description="Survival heads on frozen embeddings.",
     )
     horizons_days: list[float] = Field(
         default_factory=lambda: [365.25, 1095.75, 1826.25], description="Horizons of the time-dependent AUC, days."
@@ -103,13 +104,16 @@ class EvaluationSettings(Settings):
     """What is evaluated, and how."""
 
     tasks: list[Literal["subtyping", "survival"]] = Field(
-        default_factory=lambda: ["subtyping", "survival"], description="Downstream tasks."
+        default_factory=lambda: ["subtyping", "survival"],  # type: ignore[arg-type]
+        description="Downstream tasks.",
     )
     protocols: list[Literal["linear", "fewshot", "finetune"]] = Field(
-        default_factory=lambda: ["linear", "fewshot"], description="How a pre-trained model is put to use."
+        default_factory=lambda: ["linear", "fewshot"],  # type: ignore[arg-type]
+        description="How a pre-trained model is put to use.",
     )
     modalities: list[Literal["wsi", "rna", "fused"]] = Field(
-        default_factory=lambda: ["wsi", "rna", "fused"], description="Which embeddings are probed."
+        default_factory=lambda: ["wsi", "rna", "fused"],  # type: ignore[arg-type]
+        description="Which embeddings are probed.",
     )
     baselines: list[str] = Field(
         default_factory=lambda: ["rna_logistic", "rna_cox", "slide_mean", "abmil", "clinical_cox", "late_fusion"],

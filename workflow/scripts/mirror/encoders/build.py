@@ -126,7 +126,7 @@ def _load_into(encoder: PooledEncoder, weights: Weights, row: EncoderRow) -> Non
     if isinstance(encoder.model, VisionTransformer):
         state = checkpoint_filter_fn(state, encoder.model)
     elif isinstance(encoder.model, EfficientNet):
-        state = from_efficientnet_pytorch(state, [len(stage) for stage in encoder.model.blocks])
+        state = from_efficientnet_pytorch(state, [len(stage) for stage in encoder.model.blocks])  # type: ignore[arg-type]
     wanted = set(encoder.model.state_dict())
     missing = sorted(wanted - set(state))
     # What a feature extractor leaves off may be in the file; anything else says it is another model.

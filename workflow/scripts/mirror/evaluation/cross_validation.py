@@ -28,7 +28,7 @@ def cross_validate(
     y = np.asarray(y)
     survival = y.dtype.names is not None
     owners = np.arange(len(y)) if groups is None else np.asarray(groups)
-    strata = y[y.dtype.names[0]] if survival else y
+    strata = y[y.dtype.names[0]] if survival else y  # type: ignore[index]
     splitter = (GroupKFold if survival else StratifiedGroupKFold)(n_splits=folds, shuffle=True, random_state=seed)
     classes = np.unique(y.astype(str)) if not survival else np.empty(0)
     out = np.full((len(y), len(classes)) if not survival else len(y), np.nan)
@@ -39,7 +39,7 @@ def cross_validate(
         if survival:
             risk = model.predict_risk(X[test]) if hasattr(model, "predict_risk") else model.predict(X[test])
             out[test] = risk
-            event, time = y.dtype.names
+            event, time = y.dtype.names  # type: ignore[misc]
             row["c_index"] = float(concordance_index_censored(y[test][event], y[test][time], risk)[0])
         else:
             if len(model.classes_) < len(classes):

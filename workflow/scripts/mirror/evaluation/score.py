@@ -106,7 +106,7 @@ def _score(task: str, part: pd.DataFrame, weights: np.ndarray, context: _Context
                     rows["risk"].to_numpy(float),
                     rows["survival_times"].iloc[0],
                     np.stack(list(rows["survival"])),
-                    censoring,
+                    censoring,  # type: ignore[arg-type]
                 )
             )
         return survival_metrics(folds, weights, context.settings.survival.horizons_days)
@@ -157,7 +157,7 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> Entry:
         context.rows += [{**shared, "metric": name, "value": float(v[0])} for name, v in values.items()]
         _note(context, {**keys, "seed": seed}, repeat, fold_name(repeat, fold), draw, left_out)
         for name, v in values.items():
-            by_fold.setdefault((seed, repeat, fold), {}).setdefault(name, []).append(float(v[0]))
+            by_fold.setdefault((seed, repeat, fold), {}).setdefault(name, []).append(float(v[0]))  # type: ignore[arg-type, attr-defined]
     entry = Entry(keys, **_counts(task, part), rows=part, test_share=context.test_share)
     entry.by_fold = {key: {name: float(np.mean(v)) for name, v in found.items()} for key, found in by_fold.items()}
     gathered: dict[str, list[np.ndarray]] = {}

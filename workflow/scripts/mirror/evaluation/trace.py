@@ -84,7 +84,7 @@ def _checked(path: Path, recorded: str | None) -> dict[str, Any]:
 
 def _model(embeddings: Path, recorded: str | None) -> dict[str, Any]:
     """One fold's embeddings and the checkpoint behind them."""
-    out = {
+    out: dict[str, Any] = {
         "fold": embeddings.stem,
         "cohort": names_in("embeddings", embeddings)["cohort"],
         "embeddings": _checked(embeddings, recorded),
@@ -148,11 +148,11 @@ def trace(results: str | Path, text: str) -> dict[str, Any]:
         folder = results / "embeddings" / place / cell.method
         out["models"] = [_model(path, None) for path in sorted(folder.glob("*.h5ad"))]
         if cell.task == TRUTH:
-            known = [results / "simulated" / cell.cohort / "truth" / "factors.tsv"]
-            known.append((results / "truth" / place).with_suffix(".tsv"))
+            known = [results / "simulated" / cell.cohort / "truth" / "factors.tsv"]  # type: ignore[assignment]
+            known.append((results / "truth" / place).with_suffix(".tsv"))  # type: ignore[attr-defined]
             if not out["models"]:  # the row of the input itself
-                known += [results / "rna" / f"{cell.cohort}.h5ad", results / "slides" / "features" / cell.encoder]
-            out["sources"] = [_checked(path, None) for path in known]
+                known += [results / "rna" / f"{cell.cohort}.h5ad", results / "slides" / "features" / cell.encoder]  # type: ignore[operator]
+            out["sources"] = [_checked(path, None) for path in known]  # type: ignore[arg-type]
         return out
     file = results / "predictions" / place / cell.task / f"{cell.method}.parquet"
     frame, told = read_predictions(file)

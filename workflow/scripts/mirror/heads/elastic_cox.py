@@ -134,8 +134,8 @@ class ElasticCoxHead(CoxHead):
         events = require_events(event)
         settings, probe = self.settings or SurvivalSettings(), self.probe or ProbeSettings()
         self.notes_, self.penalty_ = [], float("nan")
-        self.scaler_ = Standardiser.fit(X, self.scaling, rotate=False)
-        a = self.scaler_(X)
+        self.scaler_ = Standardiser.fit(X, self.scaling, rotate=False)  # type: ignore[assignment]
+        a = self.scaler_(X)  # type: ignore[misc]
         ratios = sorted(self.l1_ratios)
         paths = [(ratio, _largest_alpha(a, time, event, ratio) * SHRINK) for ratio in ratios]
         w = np.concatenate([_path(a, time, event, ratio, alphas) for ratio, alphas in paths], axis=1)

@@ -191,7 +191,7 @@ class SurvivalHead(BaseEstimator):
         head = cls()
         head.times_, head.threshold_ = np.array(data["times"], dtype=np.float64), data["threshold"]
         head.penalty_ = float("nan") if data["penalty"] is None else data["penalty"]
-        head.scaler_ = None if data["scaler"] is None else Standardiser.from_dict(data["scaler"])
+        head.scaler_ = None if data["scaler"] is None else Standardiser.from_dict(data["scaler"])  # type: ignore[assignment]
         head.notes_ = list(data["notes"])
         return head
 
@@ -206,8 +206,8 @@ class CoxHead(SurvivalHead):
     kind = "cox"
 
     def _fit(self, X, time, event, grid: list[float], n_bins: int, probe: ProbeSettings) -> np.ndarray:
-        self.scaler_ = Standardiser.fit(X, self.scaling)
-        x = self.scaler_(X)
+        self.scaler_ = Standardiser.fit(X, self.scaling)  # type: ignore[assignment]
+        x = self.scaler_(X)  # type: ignore[misc]
 
         def held_out(a, b, train, test, C, first):  # Verweij and van Houwelingen's cross-validated likelihood
             w = fit_cox(a, time[train], event[train], C, INNER_TOL, first)
@@ -223,7 +223,7 @@ class CoxHead(SurvivalHead):
 
     def predict_risk(self, X: np.ndarray) -> np.ndarray:
         """The linear predictor, float64 (m,)."""
-        return self.scaler_(X) @ self.coef_
+        return self.scaler_(X) @ self.coef_  # type: ignore[misc]
 
     def predict_survival(self, X: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         """See `SurvivalHead.predict_survival`; between ``times_`` the baseline hazard is that of the time before."""
@@ -235,7 +235,7 @@ class CoxHead(SurvivalHead):
 
     def to_dict(self) -> dict[str, Any]:
         """See `SurvivalHead.to_dict`."""
-        coef = self.scaler_.unrotate(self.coef_)
+        coef = self.scaler_.unrotate(self.coef_)  # type: ignore[attr-defined]
         return super().to_dict() | {"coef": coef.tolist(), "baseline": self.baseline_.tolist()}
 
     @classmethod
@@ -264,8 +264,8 @@ class DiscreteHead(SurvivalHead):
             weight, self.intercept_ = self._fit_adam(X, bins, event, n_bins, probe)
             self.coef_ = weight.T
         else:
-            self.scaler_ = Standardiser.fit(X, self.scaling)
-            x = self.scaler_(X)
+            self.scaler_ = Standardiser.fit(X, self.scaling)  # type: ignore[assignment]
+            x = self.scaler_(X)  # type: ignore[misc]
 
             def held_out(a, b, train, test, C, first):
                 w = fit_hazards(a, bins[train], event[train], n_bins, C, INNER_TOL, first)

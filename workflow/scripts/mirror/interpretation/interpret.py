@@ -113,7 +113,7 @@ def interpret(
     order = by_risk(predictions, list(chosen.scores.index))
     carded = spread_over(order, settings.cards)
     shown = dict.fromkeys([*carded, *spread_over(order, settings.slides)])
-    first_slide = {}
+    first_slide: dict[str, str] = {}
     for scores in fold_scores:
         for slide, patient in scores.patients[scores.sets == "test"].sort_index().items():
             first_slide.setdefault(patient, slide)

@@ -33,7 +33,7 @@ def rows_as_encoded(bags: BagSource, slide: str, max_tokens: int, seed: int) -> 
 
 def file_rows(bags: BagSource, slide: str) -> np.ndarray:
     """Rows of the feature file that the usable rows are (tiles out of focus are left out)."""
-    file = FeatureFile(bags.path(slide))
+    file = FeatureFile(bags.path(slide))  # type: ignore[arg-type]
     if bags.min_focus is None:
         return np.arange(file.n)
     sharp = file.in_focus(bags.min_focus)
@@ -114,7 +114,7 @@ def scan_fold(
             every = model.tile_prototypes(bag).float().cpu().numpy()
             scores = every[:, chosen]
             rows = file_rows(bags, slide)[index]
-            file = FeatureFile(bags.path(slide))
+            file = FeatureFile(bags.path(slide))  # type: ignore[arg-type]
             coords, size = places(file, rows)
             total += scores.sum(0, dtype=np.float64)
             square += (scores.astype(np.float64) ** 2).sum(0)

@@ -43,8 +43,8 @@ def scale_rna_retention(module: nn.Module) -> None:
     """Block i (from 1): weights of the attention projection and second MLP layer over sqrt(2 i)."""
     if isinstance(module, RnaTokenRetention):
         for depth, block in enumerate(module.blocks, start=1):
-            block.attention.proj.weight.div_(math.sqrt(2 * depth))
-            block.fc2.weight.div_(math.sqrt(2 * depth))
+            block.attention.proj.weight.div_(math.sqrt(2 * depth))  # type: ignore[operator, union-attr]
+            block.fc2.weight.div_(math.sqrt(2 * depth))  # type: ignore[operator, union-attr]
 
 
 def init_prototypes(style: StyleClustering) -> None:

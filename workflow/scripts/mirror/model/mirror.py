@@ -331,7 +331,7 @@ class Mirror(nn.Module):
         self._check_places(n)
         valid = None if lengths is None else valid_rows(lengths, n)
         masked = mask_from_noise(uniform(draws.slide_mask, seen, seen.shape[:2]), settings.mask_ratio, valid)
-        code, visible = self.slide_retention.code(embedding), kept(settings.mask_ratio, n)
+        code, visible = self.slide_retention.code(embedding), kept(settings.mask_ratio, n)  # type: ignore[operator]
         if whole or lengths is not None or visible == n:
             target = self.patch_statistics(seen) if settings.target == "input" else self._target(tokens[:, 1:])
             return Retained(by_length(self.slide_retention, lengths, tokens, masked, longest=n), target, masked, code)
@@ -339,14 +339,14 @@ class Mirror(nn.Module):
         shown, hidden = places[:, :visible], places[:, visible:]
         known, others = take(tokens, F.pad(places + 1, (1, 0))).tensor_split([visible + 1], 1)
         target = self.patch_statistics(take(seen, hidden)) if settings.target == "input" else self._target(others)
-        return Retained(self.slide_retention.masked_alone(known, shown, hidden), target, None, code)
+        return Retained(self.slide_retention.masked_alone(known, shown, hidden), target, None, code)  # type: ignore[operator]
 
     def _retain_from_embedding(
         self, tokens: Tensor, lengths: Tensor | None, bags: Tensor, mask: Tensor | None, draws: Draws
     ) -> Retained:
         """From CLS alone, aiming at the whole bag (input masking does not reach the target)."""
         settings, embedding = self.settings.retention, tokens[:, 0]
-        code = self.slide_retention.code(embedding)
+        code = self.slide_retention.code(embedding)  # type: ignore[operator]
         if settings.slide_summary == "tokens":
             self._check_places(bags.shape[1])
             noise = uniform(draws.slide_mask, bags, bags.shape[:2])
@@ -363,7 +363,7 @@ class Mirror(nn.Module):
         settings = self.settings.retention
         to_input = settings.target == "input"
         target = self.gene_statistics(rna) if to_input else self._target(embedding)
-        code = self.rna_retention.code(source)
+        code = self.rna_retention.code(source)  # type: ignore[operator]
         if settings.decode_from == "embedding":
             return Retained(self.rna_retention(source), target, None, code)
         ratio = settings.mask_ratio if settings.rna_mask_ratio is None else settings.rna_mask_ratio

@@ -58,7 +58,7 @@ class PPEG(nn.Module):
         side = square_side(x.shape[1] - 1)
         cls, tokens = x.split([1, side * side], 1)
         kernel = self.conv7.weight + F.pad(self.conv5.weight, [1] * 4) + F.pad(self.conv3.weight, [2] * 4)
-        bias = self.conv7.bias + self.conv5.bias + self.conv3.bias
+        bias = self.conv7.bias + self.conv5.bias + self.conv3.bias  # type: ignore[operator]
         grid = tokens.unflatten(1, (side, side)).permute(0, 3, 1, 2)  # channels last, no copy
         grid = grid + F.conv2d(grid, kernel, bias, padding=3, groups=grid.shape[1])
         return torch.cat([cls, grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)

@@ -87,7 +87,7 @@ class SlideTokenRetention(nn.Module):
         index.scatter_(1, at, known_rows).scatter_(1, places, guess_rows + batch * known)
         table = torch.cat([x.flatten(0, 1), guesses])
         first, *others = self.blocks
-        x = first.shared(table, index, None if others else places, batch * known)
+        x = first.shared(table, index, None if others else places, batch * known)  # type: ignore[operator]
         for block in others:
             x = block(x, places if block is others[-1] else None)
         return self.head(self.norm(x))

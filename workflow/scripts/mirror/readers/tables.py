@@ -160,7 +160,7 @@ def open_binary(path: str | Path, limit: int | None = None) -> Iterator[BinaryIO
                 raise InputError("holds nothing after decompression", file=path, remedy="download it again")
             refuse_non_table(head, path)
             if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-                buffered = io.BufferedReader(_Utf8(buffered), buffer_size=1 << 20)
+                buffered = io.BufferedReader(_Utf8(buffered), buffer_size=1 << 20)  # type: ignore[arg-type]
             yield buffered
     except UnicodeError as error:
         raise InputError(f"broken off or damaged text ({error})", file=path, remedy="save it as UTF-8") from error

@@ -163,7 +163,7 @@ class Transform:
         }
         arrays["note"] = np.asarray(json.dumps(note, sort_keys=True))
         with atomic_path(path) as part, open(part, "wb") as handle:
-            np.savez_compressed(handle, **arrays)
+            np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | Path) -> Transform:
@@ -196,7 +196,7 @@ class Transform:
             names = tuple(str(name) for name in arrays["members_names"])
             members = Membership(names, arrays["members_starts"], arrays["members_columns"])
         return cls(
-            **texts,
+            **texts,  # type: ignore[arg-type]
             **{name: arrays[name] for name in ("mean", "scale", "input_mean", "input_scale", "median", "reference")},
             constant=arrays["constant"],
             clip=note["clip"],
@@ -253,7 +253,8 @@ def fit_transform(
     if not genes:
         raise InputError("no gene to fit a transform for")
     rows = row_numbers(adata, patients)
-    pathway_names, pathway_columns = [], []
+    pathway_names: list[str] = []
+    pathway_columns: list[np.ndarray] = []
     if settings.pathways:
         pathway_names, pathway_columns = find_members(adata, settings.pathways, _measured(adata, rows))
     columns = column_numbers(adata, genes)
@@ -283,8 +284,8 @@ def fit_transform(
     _fill(x, bare.median)
     if settings.batch == "combat":
         batches = _batches(adata, rows, settings.batch_key)
-        bare = replace(bare, combat=Combat.fit(x, batches))
-        x = bare.combat.apply(x, batches)
+        combat = Combat.fit(x, batches)
+        bare, x = replace(bare, combat=combat), combat.apply(x, batches)
     mean, scale, constant = _moments(x) if settings.standardize else (bare.mean, bare.scale, bare.constant)
     fitted = replace(
         bare,

@@ -10,6 +10,7 @@ slide_0 eosin, slide_1 nuclear elongation, slide_2 lumina, slide_3 collagen text
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ def render_region(factors: dict[str, float], side: int, rng: np.random.Generator
         cv2.ellipse(
             nuclei, (int(centres[i, 0]), int(centres[i, 1])), axes, angle[i], 0, 360, float(max(ink[i], 0.2)), -1
         )
-    nuclei = cv2.GaussianBlur(nuclei, (0, 0), 1.6)
+    nuclei = cv2.GaussianBlur(nuclei, (0, 0), 1.6)  # type: ignore[assignment]
 
     big_eosin = cv2.resize(eosin.astype(np.float32), (side, side))
     big_body = cv2.resize(body, (side, side))
@@ -90,7 +91,12 @@ def write_slide(path: str | Path, image: np.ndarray, mpp: float = MPP) -> None:
     height, width = image.shape[:2]
     head = "Aperio Image Library v12.0.15\r\n"
     text = f"{head}{width}x{height} [0,0 {width}x{height}] (256x256) JPEG/RGB Q=80|AppMag = {10 / mpp:g}|MPP = {mpp:g}"
-    tiles = {"tile": (256, 256), "compression": "jpeg", "compressionargs": {"level": 80}, "photometric": "rgb"}
+    tiles: dict[str, Any] = {
+        "tile": (256, 256),
+        "compression": "jpeg",
+        "compressionargs": {"level": 80},
+        "photometric": "rgb",
+    }
 
     def shrunk(factor: int) -> np.ndarray:
         return cv2.resize(image, (width // factor, height // factor), interpolation=cv2.INTER_AREA)

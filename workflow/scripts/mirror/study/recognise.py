@@ -192,11 +192,11 @@ def recognise_clinical(path: str | Path, label: str | None = None) -> Table:
     out.alternatives = _candidates(raw, file)
     open_row = None
     try:
-        frame, report = read_clinical(ClinicalSource(**out.settings))
+        frame, report = read_clinical(ClinicalSource(**out.settings))  # type: ignore[operator]
     except InputError as error:
         open_row = Row("time and event", _said(error), _key(error, "clinical"), "open")
         try:  # without follow-up it may still tell patients and labels
-            frame, report = read_clinical(ClinicalSource(**out.settings, endpoint="none"))
+            frame, report = read_clinical(ClinicalSource(**out.settings, endpoint="none"))  # type: ignore[operator]
         except InputError:
             out.rows.append(Row("clinical", open_row.value, open_row.edit, "open"))
             return out

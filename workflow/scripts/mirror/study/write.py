@@ -123,8 +123,8 @@ def _keys(table: Table, offered: str) -> list[str]:
             first = table.alternatives.get(key, [])
             usual = {"time_unit": "months    # or days, years", "event_is": "1_event    # or 1_censored"}
             names = [c.split(" (")[0] for c in first]
-            others = f"    # or {', '.join(names[1:4])}" if names[1:] else ""
-            lines.append(f"      # {key}: {usual.get(key) or scalar(names[0] if names else 'COLUMN') + others}")
+            more = f"    # or {', '.join(names[1:4])}" if names[1:] else ""
+            lines.append(f"      # {key}: {usual.get(key) or scalar(names[0] if names else 'COLUMN') + more}")
     return lines
 
 

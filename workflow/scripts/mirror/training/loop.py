@@ -345,7 +345,7 @@ class _Run:
     def finish(self, log_tsv: Path) -> None:
         """Write the checkpoint and the log; the training state is then of no use."""
         model = self.average.model if self.average else self.model
-        model.style.forget()
+        model.style.forget()  # type: ignore[operator, union-attr]
         started = (self.start and self.start.patients) or ()
         # Without an epoch nobody of this cohort has a part in the weights.
         mine = {*self.pairs.patients, *self._extra_patients()} if self.settings.train.epochs else set()

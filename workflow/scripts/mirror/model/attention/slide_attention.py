@@ -80,7 +80,7 @@ class SlideAttention(nn.Module):
         """
         if self.kind == "exact" and rows is not None:
             query, rest = self._split_projection()
-            mixed = self._exact(F.linear(take(x, rows), query), *F.linear(x, rest).chunk(2, 2), rows)
+            mixed = self._exact(F.linear(take(x, rows), query), *F.linear(x, rest).chunk(2, 2), rows)  # type: ignore[call-arg]
         else:
             mixed = self._mix(self.qkv(x), rows)
         return self.out(mixed)
@@ -103,7 +103,7 @@ class SlideAttention(nn.Module):
         if self.kind == "exact" and rows is not None:
             query, rest = self._split_projection()
             q = look_up(F.linear(table[asking:], query), index.gather(1, rows) - asking)
-            mixed = self._exact(q, *look_up(F.linear(table, rest), index).chunk(2, 2), rows)
+            mixed = self._exact(q, *look_up(F.linear(table, rest), index).chunk(2, 2), rows)  # type: ignore[call-arg]
         else:
             mixed = self._mix(look_up(self.qkv(table), index), rows)
         return self.out(mixed)

@@ -84,8 +84,8 @@ def date_origin(text: str) -> str:
         return "unknown"
     parts = match.groupdict()
     if "a" in parts:  # day and month, in the order of the country
-        month, day = (parts["b"], parts["a"]) if int(parts["b"]) in _ORIGIN else (parts["a"], parts["b"])
-        return _name_of(int(month), int(day))
+        first, second = int(parts["a"]), int(parts["b"])
+        return _name_of(second, first) if second in _ORIGIN else _name_of(first, second)
     month = _MONTH_OF[parts["word"].lower()] if parts.get("word") else int(parts["month"])
     number = parts.get("day") or parts.get("year") or "0"
     if parts.get("year") and parts.get("day") == "01" and len(parts["year"]) == 4:

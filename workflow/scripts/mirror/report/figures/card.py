@@ -90,7 +90,7 @@ def draw_card(card: Card, drawn: SlideMap | None, picture: Picture | None) -> Fi
 
 def _scores(panel: Axes, scores: pd.Series) -> None:
     y = np.arange(len(scores))
-    panel.barh(y, scores.to_numpy(), color=[prototype_colour(i) for i in y], height=0.7)
+    panel.barh(y, scores.to_numpy(), color=[prototype_colour(i) for i in y], height=0.7)  # type: ignore[arg-type]
     panel.axvline(0, color="0.4", lw=0.7)
     panel.set(yticks=y, ylim=(len(y) - 0.5, -0.5))
     panel.set_yticklabels(scores.index, fontsize=7)

@@ -35,7 +35,7 @@ def unpack(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
     for i, (names, values) in enumerate(zip(rows["classes"], rows["probabilities"], strict=True)):
         table[i, [classes.index(str(c)) for c in names]] = values
     frame = pd.DataFrame(table).assign(patient_id=rows["patient_id"].to_numpy(), truth=rows["y_true"].to_numpy())
-    mean = frame.groupby("patient_id").agg({**dict.fromkeys(range(len(classes)), "mean"), "truth": "first"})
+    mean = frame.groupby("patient_id").agg({**dict.fromkeys(range(len(classes)), "mean"), "truth": "first"})  # type: ignore[misc]
     truth = np.array([classes.index(str(c)) for c in mean["truth"]])
     return truth, mean[list(range(len(classes)))].to_numpy(), classes
 

@@ -50,7 +50,7 @@ def umap_panels(obs: pd.DataFrame, matrices: dict[str, np.ndarray], by: list[str
             values = obs.loc[keep, name]
             numeric = pd.api.types.is_numeric_dtype(values) and values.nunique() > MAX_CATEGORIES
             if numeric:
-                dots = panel.scatter(*xy.T, c=values, s=12, cmap="viridis", lw=0)
+                dots = panel.scatter(*xy.T, c=values, s=12, cmap="viridis", lw=0)  # type: ignore[misc]
                 figure.colorbar(dots, ax=panel, shrink=0.7)
             else:
                 _categories(panel, xy, values, obs[name], last=row == len(usable) - 1)
@@ -68,11 +68,11 @@ def _categories(panel: Axes, xy: np.ndarray, values: pd.Series, everyone: pd.Ser
     shown = sorted(known.value_counts().index[:MAX_CATEGORIES])
     rest = ~texts.isin(shown).to_numpy()
     if rest.any():
-        panel.scatter(*xy[rest].T, s=8, color="0.8", lw=0)
+        panel.scatter(*xy[rest].T, s=8, color="0.8", lw=0)  # type: ignore[misc]
     for number, value in enumerate(shown):
         at = (texts == value).to_numpy()
         mark = "o^sDvP"[number // 8 % 6]
-        panel.scatter(*xy[at].T, s=12, color=colour(number), marker=mark, lw=0, label=value)
+        panel.scatter(*xy[at].T, s=12, color=colour(number), marker=mark, lw=0, label=value)  # type: ignore[misc]
     if last:
         columns = 3 if max(map(len, shown)) < 9 else 2
         panel.legend(

@@ -96,7 +96,7 @@ def draw_prototypes(panel: Axes, drawn: SlideMap, picture: Picture, names: list[
     tiles = _tiles(panel, drawn, picture, lw=0, rasterized=True)
     rgba = np.array([to_rgba(t) for t in tones]).reshape(-1, 4)
     rgba[:, 3] = 0.1 + 0.6 * strength
-    tiles.set_facecolor(rgba)
+    tiles.set_facecolor(rgba)  # type: ignore[arg-type]
     _frame(panel, picture)
     return [Patch(color=prototype_colour(i), label=name) for i, name in enumerate(names)]
 
@@ -196,7 +196,7 @@ def associations(
     rows = -(-len(names) // 3)
     upper, lower = rows * (0.45 + 0.17 * most_genes), 2.9
     figure = plt.figure(figsize=(7.6, upper + lower))
-    top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])
+    top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])  # type: ignore[misc]
     panels = top.subplots(rows, 3, squeeze=False).ravel()
     for spare in panels[len(names) :]:
         spare.set_axis_off()
@@ -283,7 +283,7 @@ def _label(panel: Axes, prototypes: pd.DataFrame) -> None:
         return
     certain = prototypes["label_fdr"] < 0.05
     y = np.arange(len(prototypes))
-    tones = [prototype_colour(i) for i in y]
+    tones = [prototype_colour(i) for i in y]  # type: ignore[arg-type]
     auroc = str(prototypes["label_test"].iloc[0]).startswith("AUROC")
     panel.barh(
         y,

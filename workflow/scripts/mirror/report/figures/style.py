@@ -27,7 +27,7 @@ STYLE = {
     "ytick.labelsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),  # type: ignore[attr-defined]
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "mirror",  # the same figure is the same file
@@ -39,7 +39,7 @@ STYLE = {
 def use_style() -> None:
     """Draw without a screen, in this look, from here on. Called by the scripts that draw, never on import."""
     matplotlib.use("Agg")
-    plt.rcParams.update(STYLE)
+    plt.rcParams.update(STYLE)  # type: ignore[arg-type]
 
 
 def colour(number: int) -> str:

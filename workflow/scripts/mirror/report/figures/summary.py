@@ -101,5 +101,5 @@ def ablation(metrics: pd.DataFrame, variants: list[str], shown: dict[str, str], 
             size += f", {int(rows['events'].max())} events"
         panel.set_title(f"{titles.get(cohort, cohort)}: {task} ({encoder}; {size})", fontsize=9)
         panel.set_xticklabels([MODALITIES[m] for m in modalities])
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(4, len(handles)))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(4, len(handles)))  # type: ignore[call-overload]
     return figure

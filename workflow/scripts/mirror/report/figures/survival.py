@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -110,7 +112,14 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
             place = named.index(head) if head in named else None
             line, shade = ("-", "0.3") if place is None else (LINES[place % len(LINES)], colour(place))
             words = None if place is None else HEADS[head]
-            style = {"ms": 4, "lw": 1.2, "elinewidth": 0.9, "capsize": 2, "color": shade, "label": words}
+            style: dict[str, Any] = {
+                "ms": 4,
+                "lw": 1.2,
+                "elinewidth": 0.9,
+                "capsize": 2,
+                "color": shade,
+                "label": words,
+            }
             panel.errorbar(one["years"] + shift, one["value"], error, fmt="o" + line, **style)
         if len(truth):
             panel.plot(truth["years"], truth["value"], ls=":", color="0.35", lw=1.2, label="true factors (ceiling)")
@@ -118,7 +127,7 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
         panel.set_title(label_of(method, modality), fontsize=8)
         handles |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, fontsize=8)
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, fontsize=8)  # type: ignore[call-overload]
     n, events = int(some["n"].max()), pd.to_numeric(some["events"], errors="coerce").max()
     size = f"n = {n} patients" + ("" if pd.isna(events) else f", {int(events)} events")
     figure.supxlabel(f"Years ({size})", fontsize=9)

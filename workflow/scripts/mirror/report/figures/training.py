@@ -59,5 +59,5 @@ def training_curves(logs: dict[str, pd.DataFrame]) -> Figure:
         panel.set_title(TITLES.get(name, name.replace("_", " ")), fontsize=8)
         panel.set_xlabel("Epoch")
     handles = {h.get_label(): h for panel in axes for h in panel.get_legend_handles_labels()[0]}
-    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles))  # type: ignore[call-overload]
     return figure

@@ -163,7 +163,7 @@ def rfecv(
         remaining, best = n_total, 0
         _for_each(runs, lambda _, run: _solve(run, C, center), pool)
         while True:
-            betas = [np.stack(run.beta) for run in runs]
+            betas = [np.stack(run.beta) for run in runs]  # type: ignore[arg-type]
             weights, decisions = _weights_and_decisions(features, runs, betas, center, pool)
             sizes.append(remaining)
             scores.append([_accuracy(run, decisions[k], codes) for k, run in enumerate(runs[:-1])])
@@ -304,7 +304,7 @@ def _weights_and_decisions(
     for piece in pool.map(block, range(len(blocks))):
         decision += piece
     if center:  # a decision's mean over the training samples goes off; the Gram matrix tells it
-        for row, k in enumerate(owner):
+        for row, k in enumerate(owner):  # type: ignore[assignment]
             run = runs[k]
             # gram holds the 1 of the intercept too, which a row of mix, summing to 0, does not see
             intercept[row] -= symmetric_times(run.gram, mix[row, run.train]).mean()

@@ -95,7 +95,7 @@ class _System:
         return beta
 
     def _updated(self, support: np.ndarray) -> np.ndarray:
-        came, left = np.flatnonzero(support & ~self.base), np.flatnonzero(self.base & ~support)
+        came, left = np.flatnonzero(support & ~self.base), np.flatnonzero(self.base & ~support)  # type: ignore[operator]
         gram = self.gram
         border = np.zeros((self.at.size, came.size + left.size), order="F")
         border[:, : came.size] = gram[np.maximum.outer(self.at, came), np.minimum.outer(self.at, came)]
