@@ -20,11 +20,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..core.errors import InputError
+from .lock_files import holders, open_lock, prepare_folder, try_lock
 
 log = logging.getLogger("mirror.devices")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 FAKE = "MIRROR_FAKE_GPUS"
 LOCKS = "MIRROR_GPU_LOCKS"
+WAIT, WAIT_H = "MIRROR_GPU_WAIT_H", 24  # hours a job waits for a GPU before it gives up
+TELL_S = 600  # seconds between two lines that say who holds the GPUs
 
 
 def list_gpus() -> list[str]:
@@ -104,32 +107,13 @@ def lock_folder() -> Path:
     """Folder of the lock files: ``MIRROR_GPU_LOCKS``, or one in the machine's temporary folder, open to all users."""
     named = os.environ.get(LOCKS)
     folder = Path(named) if named else Path(tempfile.gettempdir()) / "mirror-gpu-locks"
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        if not named:
-            folder.chmod(0o1777)
-    return folder
-
-
-def _open(path: Path) -> int:
-    # Opened first without O_CREAT: in a sticky folder the kernel refuses O_CREAT on another user's file.
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        old = os.umask(0)
-        try:
-            return os.open(path, flags | os.O_CREAT, 0o666)
-        finally:
-            os.umask(old)
+    return prepare_folder(folder, shared=not named)
 
 
 def _try(path: Path, how: int, stack: ExitStack) -> bool:
     """Take a lock without waiting; the stack gives it back."""
-    handle = _open(path)
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-    except BlockingIOError:
+    handle = open_lock(path)
+    if not try_lock(handle, how):
         os.close(handle)
         return False
     stack.callback(os.close, handle)
@@ -151,6 +135,18 @@ def _take(device: str, share: int, stack: ExitStack) -> bool:
     return False
 
 
+def _wait_limit() -> float:
+    """Seconds to wait for a GPU: ``MIRROR_GPU_WAIT_H`` hours."""
+    text = os.environ.get(WAIT, str(WAIT_H))
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 <= hours < 10_000:
+        raise InputError(f"is {text!r}, not a number of hours", file=WAIT, remedy=f"set it to hours, such as {WAIT_H}")
+    return hours * 3600
+
+
 @contextmanager
 def lock_gpu(
     share: int = 1, count: int = 1, *, wanted: bool = True, poll_s: float = 1.0, timeout_s: float | None = None
@@ -170,7 +166,7 @@ def lock_gpu(
     poll_s : float
         Seconds between attempts.
     timeout_s : float, optional
-        Give up after this many seconds; None waits for ever.
+        Give up after this many seconds; by default after ``MIRROR_GPU_WAIT_H`` hours, or 24.
 
     Yields
     ------
@@ -193,7 +189,8 @@ def lock_gpu(
             f"{count} GPUs were asked for and {len(devices)} are here",
             remedy="lower the rule's gpus, or use a node with more",
         )
-    started, told = time.monotonic(), False
+    started, next_word = time.monotonic(), 0.0
+    limit = _wait_limit() if timeout_s is None else timeout_s
     while True:
         with ExitStack() as stack:
             held: list[str] = []
@@ -203,11 +200,17 @@ def lock_gpu(
             if len(held) == count:
                 keep = stack.pop_all()
                 break
-        if timeout_s is not None and time.monotonic() - started > timeout_s:
-            raise InputError(f"no GPU came free in {timeout_s:g} s", remedy="start fewer jobs at once")
-        if not told:
-            log.info("All %d GPUs are busy: waiting for one", len(devices))
-            told = True
+        waited = time.monotonic() - started
+        if waited > limit:
+            who = holders(lock_folder())
+            raise InputError(
+                f"no GPU came free in {limit:g} s; held by {who}",
+                remedy="start fewer jobs at once, or set MIRROR_GPU_LOCKS to a folder of your own",
+            )
+        if waited >= next_word:
+            who = holders(lock_folder())
+            log.info("All %d GPUs are busy, held by %s: waiting up to %.3g h", len(devices), who, limit / 3600)
+            next_word = waited + TELL_S
         time.sleep(poll_s)
     before = os.environ.get(VISIBLE)
     with keep:
