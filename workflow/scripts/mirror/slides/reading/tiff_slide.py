@@ -113,6 +113,19 @@ class TiffSlide(Slide):
             (self.width / level.picture.width + self.height / level.picture.height) / 2 for level in self._levels
         )
 
+    def read_box(
+        self, x: float, y: float, width: float, height: float, out: np.ndarray, level: int | None = None
+    ) -> np.ndarray:
+        if level is None:
+            level = self.best_level(min(width / out.shape[1], height / out.shape[0]))
+        of, scale = self._levels[level], self.downsamples[level]
+        rows = range(max(0, int(y / scale) // of.size[1]), min(of.rows, int((y + height) / scale) // of.size[1] + 1))
+        if not any(of.counts[row * of.columns + i] for row in rows for i in range(of.columns)):
+            super().read_box(x, y, 1, 1, out[:1, :1], level)  # for its time limit
+            out[:] = WHITE  # nothing is stored there: a large sparse file need not be resampled
+            return out
+        return super().read_box(x, y, width, height, out, level)
+
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         of = self._levels[level]
         out = np.full((height, width, 3), WHITE, np.uint8)
