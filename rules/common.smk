@@ -181,6 +181,18 @@ def fact_files():
     return [P.facts.at(cohort=cohort, input=name) for cohort, name in read]
 
 
+def report_key():
+    """Pseudonyms of the report; none are needed where it shows identifiers as given."""
+    return [] if CONFIG["report"]["identifiers"] == "as_given" else P.report_key
+
+
+def slide_tables(cohort):
+    """Tables that name every slide of a cohort, also those that are left out later."""
+    return PLAN.tile_tables(cohort) or [
+        t for e in PLAN.encoders_of(cohort) for t in PLAN.feature_tables(cohort, e)
+    ]
+
+
 def clinical_source(wildcards):
     cohort = PLAN.cohort(wildcards.cohort)
     if cohort["simulate"]:

@@ -56,6 +56,7 @@ rule plot_interpretation:
         patients=P.patients,
         subtyping=own_predictions("subtyping"),
         survival=own_predictions("survival"),
+        key=report_key(),
     output:
         heatmaps_png=interpretation_figure("heatmaps"),
         gallery_png=interpretation_figure("gallery"),
@@ -78,6 +79,7 @@ rule plot_interpretation:
     params:
         title=lambda w: f"{TITLES[w.cohort]}, {w.variant} ({w.encoder}, {w.scheme})",
         genes=CONFIG["interpretation"]["genes"],
+        identifiers=CONFIG["report"]["identifiers"],
         code=code("plot_interpretation"),
     message:
         "Drawing attention and prototypes of {wildcards.variant} on {wildcards.cohort}"

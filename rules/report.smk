@@ -36,9 +36,35 @@ rule make_tables:
         "../workflow/scripts/make_tables.py"
 
 
+rule report_key:
+    input:
+        patients=expand(P.patients, cohort=PLAN.cohorts),
+        slides=[t for c in PLAN.cohorts if PLAN.has_slides(c) for t in slide_tables(c)],
+    output:
+        key=update(P.report_key),
+    log:
+        P.log("report_key"),
+    benchmark:
+        P.benchmark("report_key")
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        mode=CONFIG["report"]["identifiers"],
+        code=code("report_key"),
+    message:
+        "Drawing pseudonyms for the report"
+    script:
+        "../workflow/scripts/report_key.py"
+
+
 rule plot_cohort:
     input:
         flow=P.flow,
+        key=report_key(),
     output:
         png=report(
             f"{FIG}/{{cohort}}/flow.png",
@@ -59,6 +85,7 @@ rule plot_cohort:
         runtime=10,
     params:
         title=lambda w: TITLES[w.cohort],
+        identifiers=CONFIG["report"]["identifiers"],
         code=code("plot_cohort"),
     message:
         "Drawing the cohort flow of {wildcards.cohort}"
@@ -69,6 +96,7 @@ rule plot_cohort:
 rule plot_slides:
     input:
         tables=lambda w: PLAN.tile_tables(w.cohort),
+        key=report_key(),
     output:
         png=report(
             f"{FIG}/{{cohort}}/slides.png",
@@ -88,6 +116,7 @@ rule plot_slides:
         runtime=20,
     params:
         thumbnails=P.slides_qc,
+        identifiers=CONFIG["report"]["identifiers"],
         code=code("plot_slides"),
     message:
         "Drawing the contact sheet of {wildcards.cohort}"
@@ -395,6 +424,7 @@ rule make_report:
             for target, name in TRANSFER_PLACES
         ],
         facts=fact_files(),
+        key=report_key(),
         template=str(BASE / "workflow" / "report" / "report.html.j2"),
     output:
         report=P.report,
@@ -419,6 +449,7 @@ rule make_report:
         },
         simulated=[c for c in PLAN.cohorts if PLAN.cohort(c)["simulate"]],
         notes=NOTES,
+        identifiers=CONFIG["report"]["identifiers"],
         code=code("make_report"),
     message:
         "Writing the report"

@@ -15,6 +15,7 @@ import mirror
 from mirror.core.facts import Facts
 from mirror.plan.paths import names_in
 from mirror.report.headline import answers
+from mirror.report.identifiers import Identifiers
 from mirror.report.methods_text import methods_text, warnings_of
 from mirror.report.page import Section, audit_table, fact_frames, plain_caption, render_report
 
@@ -94,11 +95,14 @@ def main(
     encoders: dict[str, Any],
     simulated: list[str],
     notes: list[str],
+    identifiers: Identifiers,
     out: Path,
 ) -> None:
     """Collect everything and render it."""
     sections = {name: Section(name) for name in ORDER}
     audits = {", ".join(names_in("audit", p).values()): json.loads(p.read_text()) for p in leaks}
+    for check in (check for audit in audits.values() for check in audit["checks"]):
+        check["message"] = identifiers.text(str(check.get("message", "")))
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str})
     compared = pd.read_csv(comparisons, sep="\t", dtype={"head_a": str, "head_b": str})
     for scheme in config["splits"]:
@@ -136,8 +140,10 @@ def main(
             frame[columns], f"Prototypes of {variant} on {titles[cohort]} ({encoder}, {scheme})", PROTOTYPES
         )
     sections["Methods"].paragraphs += methods_text(config)
-    sections["Methods"].text("All settings", yaml.safe_dump(config, sort_keys=False))
-    sections["Methods"].text("Complete settings of every variant", yaml.safe_dump(variants, sort_keys=False))
+    sections["Methods"].text("All settings", yaml.safe_dump(identifiers.settings(config), sort_keys=False))
+    sections["Methods"].text(
+        "Complete settings of every variant", yaml.safe_dump(identifiers.settings(variants), sort_keys=False)
+    )
     sections["Leak audit"].paragraphs.append(
         "Each check compares what a fitted object says it saw with the test patients of its fold. A failed check stops "
         "the run unless the configuration allows it and says why."
@@ -146,9 +152,9 @@ def main(
     for path in splits:
         place = ", ".join(names_in("splits_report", path).values())
         for message in json.loads(path.read_text()).get("messages", []):
-            sections["Leak audit"].paragraphs.append(f"{place}: {message}")
+            sections["Leak audit"].paragraphs.append(identifiers.text(f"{place}: {message}"))
     for path in facts:
-        read_as, contradictions = fact_frames(Facts.read(path))
+        read_as, contradictions = fact_frames(Facts.read(path), identifiers)
         sections["Inputs"].paragraphs += [f"{path.stem}: {line}" for line in contradictions]
         sections["Inputs"].frame(read_as, f"What was read as what: {path.stem.replace('_', ', ')}", "")
     again = sections["Reproducing this"]
@@ -187,6 +193,7 @@ if "snakemake" in globals():
             encoders=smk.params.encoders,
             simulated=list(smk.params.simulated),
             notes=list(smk.params.notes),
+            identifiers=Identifiers.read(smk.params.identifiers, smk.input.key),
             out=Path(smk.output.report),
         ),
         smk.log[0],

@@ -6,12 +6,16 @@ import pandas as pd
 
 from mirror.report.figures.cohort import flow
 from mirror.report.figures.style import save_figure, use_style
+from mirror.report.identifiers import Identifiers
 
 
-def main(table: Path, title: str, png: Path, svg: Path) -> None:
-    """Draw the flow."""
+def main(table: Path, title: str, png: Path, svg: Path, identifiers: Identifiers) -> None:
+    """Draw the flow; its reasons name no patient or slide unless identifiers are shown as given."""
     use_style()
-    save_figure(flow(pd.read_csv(table, sep="\t"), title), png, svg)
+    steps = pd.read_csv(table, sep="\t")
+    for column in ("step", "reason"):
+        steps[column] = steps[column].map(lambda cell: identifiers.text(cell) if isinstance(cell, str) else cell)
+    save_figure(flow(steps, title), png, svg)
 
 
 if "snakemake" in globals():
@@ -23,6 +27,7 @@ if "snakemake" in globals():
             snakemake.params.title,
             Path(snakemake.output.png),
             Path(snakemake.output.svg),
+            Identifiers.read(snakemake.params.identifiers, snakemake.input.key),
         ),
         snakemake.log[0],
     )

@@ -11,6 +11,7 @@ from mirror.io.slide_maps import SlideMap, read_maps
 from mirror.report.figures.card import Card, draw_card
 from mirror.report.figures.interpretation import Picture, associations, gallery, heatmaps
 from mirror.report.figures.style import empty_figure, save_figure, use_style
+from mirror.report.identifiers import Identifiers
 from mirror.slides.reading.iterate import iterate_tiles
 from mirror.slides.reading.open import open_slide
 
@@ -46,20 +47,6 @@ def gallery_pixels(tiles: pd.DataFrame, slides: pd.DataFrame) -> dict[int, np.nd
         pixels = cut(slides.loc[slide, "slide_path"], rows[["x", "y"]].to_numpy(np.int64), float(rows["size"].iloc[0]))
         found |= dict(zip(rows.index, pixels, strict=True))
     return found
-
-
-def facts_of(row: pd.Series) -> dict[str, str]:
-    """What is known of a patient, in words."""
-    facts = {}
-    if isinstance(row.get("label"), str):
-        facts["Label"] = row["label"]
-    time, event = pd.to_numeric(row.get("time_days")), pd.to_numeric(row.get("event"))
-    if pd.notna(time) and pd.notna(event):
-        facts["Follow-up"] = f"{time / 365.25:.1f} years, {'event' if event else 'censored'}"
-    for name in ("site", "age", "sex", "stage"):
-        if pd.notna(row.get(name)):
-            facts[name.capitalize()] = f"{row[name]:g}" if isinstance(row[name], float) else str(row[name])
-    return facts
 
 
 def predicted(files: dict[str, Path | None], patient: str) -> tuple[pd.DataFrame, dict[str, float], str]:
@@ -100,6 +87,7 @@ def main(
     genes: int,
     out: dict[str, Path],
     cards: list[Path],
+    identifiers: Identifiers,
 ) -> None:
     """Draw everything; ``folder`` is the interpretation's."""
     use_style()
@@ -119,7 +107,10 @@ def main(
     }
     told = json.loads((folder / "interpretation.json").read_text(encoding="utf-8"))
     wide = dict(list(maps.items())[: told["settings"]["slides"]])
-    save_figure(heatmaps(wide, pictures, names), out["heatmaps_png"], dpi=PIXEL_DPI)  # pixels: no SVG
+    shown = [{identifiers.slide(slide): value for slide, value in part.items()} for part in (wide, pictures)]
+    if len(shown[0]) < len(wide):  # without any name slides are told apart by their number
+        shown = [{f"slide {i + 1}": part[s] for i, s in enumerate(wide) if s in part} for part in (wide, pictures)]
+    save_figure(heatmaps(*shown, names), out["heatmaps_png"], dpi=PIXEL_DPI)  # pixels: no SVG
     use = prototypes.set_index("prototype")["use"].to_dict()
     save_figure(gallery(tiles, gallery_pixels(tiles, slides), names, use), out["gallery_png"], dpi=PIXEL_DPI)
     drawn = associations(prototypes, gene_table, sets, genes)
@@ -138,10 +129,10 @@ def main(
         probabilities, ranks, fold = predicted(predictions, patient)
         fold = fold or str(by_patient.loc[patient, "fold"])
         card = Card(
-            patient,
-            slide,
+            identifiers.patient(patient),
+            identifiers.slide(slide) if slide else "",
             f"{title}; held out in fold {fold}",
-            facts_of(people.loc[patient]),
+            identifiers.facts(people.loc[patient]),
             probabilities,
             ranks,
             by_patient.loc[patient, names].astype(float),
@@ -166,6 +157,7 @@ if "snakemake" in globals():
             genes=smk.params.genes,
             out={k: Path(v) for k, v in smk.output.items() if k.endswith(("_png", "_svg"))},
             cards=[Path(p) for p in smk.output.get("cards", [])],
+            identifiers=Identifiers.read(smk.params.identifiers, smk.input.key),
         ),
         smk.log[0],
     )

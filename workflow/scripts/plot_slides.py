@@ -6,13 +6,15 @@ import pandas as pd
 
 from mirror.report.figures.cohort import contact_sheet
 from mirror.report.figures.style import save_figure, use_style
+from mirror.report.identifiers import Identifiers
 
 
-def main(tables: list[Path], thumbnails: Path, png: Path) -> None:
+def main(tables: list[Path], thumbnails: Path, png: Path, identifiers: Identifiers) -> None:
     """Draw the sheet; the thumbnails are pixels, so there is no SVG."""
     use_style()
     text = {"slide_id": str, "message": str}
     slides = pd.concat([pd.read_csv(p, sep="\t", dtype=text) for p in tables], ignore_index=True)
+    slides["shown"] = slides["slide_id"].map(identifiers.slide)
     save_figure(contact_sheet(slides, thumbnails), png)
 
 
@@ -24,6 +26,7 @@ if "snakemake" in globals():
             [Path(p) for p in snakemake.input.tables],
             Path(snakemake.params.thumbnails),
             Path(snakemake.output.png),
+            Identifiers.read(snakemake.params.identifiers, snakemake.input.key),
         ),
         snakemake.log[0],
     )

@@ -10,6 +10,7 @@ from .cohort import CohortSettings
 from .evaluation import EvaluationSettings
 from .interpretation import InterpretationSettings
 from .pretrain import PretrainSettings
+from .report import ReportSettings
 from .rna import RnaSettings
 from .slides import EmbedSettings, SlideSettings
 from .splits import SplitSettings
@@ -47,3 +48,4 @@ class Config(Settings):
     interpretation: InterpretationSettings = Field(
         InterpretationSettings(), description="Attention, prototypes and patient cards of test patients."
     )
+    report: ReportSettings = Field(ReportSettings(), description="What the report says of patients.")

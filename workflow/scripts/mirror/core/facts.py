@@ -69,6 +69,8 @@ class Fact:
     level : {"info", "warning", "error"}
     remedy : str
         What the user can do; empty for plain facts.
+    examples : str
+        A few identifiers of patients, slides or genes that show it; a report may leave them out.
     """
 
     subject: str
@@ -76,10 +78,17 @@ class Fact:
     source: str = ""
     level: Level = "info"
     remedy: str = ""
+    examples: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The value on one line, with its examples."""
+        line = one_line("" if self.value is None else self.value)
+        return f"{line} (for example {one_line(self.examples, 120)})" if self.examples else line
 
     def text(self) -> str:
         """The fact as one line: ``subject: value (source); remedy``."""
-        line = f"{self.subject}: {'' if self.value is None else self.value}"
+        line = f"{self.subject}: {self.shown}"
         if self.source:
             line += f" ({self.source})"
         if self.remedy:
@@ -115,23 +124,35 @@ class Facts:
     def __len__(self) -> int:
         return len(self.facts)
 
-    def _add(self, subject: str, value: object, source: str, level: Level, remedy: str) -> Fact:
-        fact = Fact(str(subject), _plain(value), str(source), level, remedy)
+    def _add(
+        self, subject: str, value: object, source: str, level: Level, remedy: str, examples: Iterable[object] = ()
+    ) -> Fact:
+        some = ", ".join(str(name) for _, name in zip(range(3), examples, strict=False))
+        fact = Fact(str(subject), _plain(value), str(source), level, remedy, some)
         if fact not in self._known:
             self._known.add(fact)
             self.facts.append(fact)
         return fact
 
-    def note(self, subject: str, value: object, source: str = "") -> None:
-        """Record what was found or how something was read."""
-        self._add(subject, value, source, "info", "")
+    def note(self, subject: str, value: object, source: str = "", *, examples: Iterable[object] = ()) -> None:
+        """Record what was found or how something was read; of ``examples`` the first three are kept."""
+        self._add(subject, value, source, "info", "", examples)
 
-    def warn(self, subject: str, value: object, source: str = "", remedy: str = "") -> None:
-        """Record a contradiction or a loss that the run survives."""
-        self._add(subject, value, source, "warning", remedy)
+    def warn(
+        self, subject: str, value: object, source: str = "", remedy: str = "", *, examples: Iterable[object] = ()
+    ) -> None:
+        """Record a contradiction or a loss that the run survives; of ``examples`` the first three are kept."""
+        self._add(subject, value, source, "warning", remedy, examples)
 
     def refuse(
-        self, subject: str, value: object, source: str = "", remedy: str = "", *, row: int | str | None = None
+        self,
+        subject: str,
+        value: object,
+        source: str = "",
+        remedy: str = "",
+        *,
+        row: int | str | None = None,
+        examples: Iterable[object] = (),
     ) -> NoReturn:
         """Record a contradiction that the run does not survive, and raise it.
 
@@ -140,14 +161,15 @@ class Facts:
         InputError
             Always: names `about`, ``row``, the fact and its remedy.
         """
-        fact = self._add(subject, value, source, "error", remedy)
-        problem = f"{fact.subject}: {fact.value}" + (f" ({fact.source})" if fact.source else "")
+        fact = self._add(subject, value, source, "error", remedy, examples)
+        problem = f"{fact.subject}: {fact.shown}" + (f" ({fact.source})" if fact.source else "")
         raise InputError(one_line(problem, 2 * _LONG), file=self.about, row=row, remedy=remedy or None)
 
     def extend(self, other: Iterable[Fact], prefix: str = "") -> None:
         """Take over the facts of another reader, each subject with ``prefix`` in front."""
         for fact in other:
-            self._add(f"{prefix}{fact.subject}", fact.value, fact.source, fact.level, fact.remedy)
+            some = fact.examples.split(", ") if fact.examples else ()
+            self._add(f"{prefix}{fact.subject}", fact.value, fact.source, fact.level, fact.remedy, some)
 
     def get(self, subject: str) -> Value:
         """Return the value of the first fact of this subject, None where there is none."""
@@ -166,7 +188,7 @@ class Facts:
 
     def table(self) -> str:
         """The facts as an aligned text table: subject, value, source; warnings with their remedy below."""
-        rows = [(f.subject, "" if f.value is None else f.value, f.source) for f in self.facts if f.level == "info"]
+        rows = [(f.subject, f.shown, f.source) for f in self.facts if f.level == "info"]
         cells = [tuple(one_line(cell) for cell in row) for row in rows]
         widths = [max((len(row[i]) for row in cells), default=0) for i in range(2)]
         widths = [min(width, 60) for width in widths]

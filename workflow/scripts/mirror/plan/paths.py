@@ -107,6 +107,7 @@ FILES = {
     "figures_folder": "figures",
     "figure": "figures/{cohort}/{encoder}/{scheme}/{figure}",
     "report": "report.html",
+    "report_key": "report_key.tsv",
     "doctor": "doctor.tsv",
     "gpu_seen": "doctor/gpu_{environment}.json",
 }

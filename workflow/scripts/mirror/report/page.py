@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 from ..core.atomic import write_text
 from ..core.errors import InputError
 from ..core.facts import Facts, one_line
+from .identifiers import Identifiers
 
 MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
@@ -132,11 +133,16 @@ def audit_table(audits: dict[str, dict[str, Any]]) -> str:
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def fact_frames(facts: Facts) -> tuple[pd.DataFrame, list[str]]:
-    """The facts of one input: a table of what was read as what, and a line for each contradiction."""
+def fact_frames(facts: Facts, identifiers: Identifiers) -> tuple[pd.DataFrame, list[str]]:
+    """The facts of one input: a table of what was read as what, and a line for each contradiction.
+
+    Examples, which are identifiers, are shown only where the report shows identifiers as given.
+    """
+    shown = [fact if identifiers.as_given else replace(fact, examples="") for fact in facts]
     rows = [
-        {"what": f.subject, "read as": one_line("" if f.value is None else f.value), "because of": one_line(f.source)}
-        for f in facts
+        {"what": f.subject, "read as": identifiers.text(f.shown), "because of": identifiers.text(one_line(f.source))}
+        for f in shown
         if f.level == "info"
     ]
-    return pd.DataFrame(rows, columns=["what", "read as", "because of"]), [f.text() for f in facts.warnings]
+    lines = [identifiers.text(f.text()) for f in shown if f.level != "info"]
+    return pd.DataFrame(rows, columns=["what", "read as", "because of"]), lines

@@ -11,7 +11,7 @@ _LONG_DAYS = 50 * 365.25
 _SHORT_DAYS = 200.0
 _SMALL = 64
 """Below so many patients chance alone makes a quarter look reversed: there the alarm needs a test."""
-_CHANCE = 0.02
+_CHANCE = 0.01
 
 
 def check_followup(time_days: pd.Series, event: pd.Series) -> tuple[dict[str, Any], list[str]]:

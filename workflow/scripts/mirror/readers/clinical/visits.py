@@ -52,9 +52,9 @@ def canonical_ids(
     if not second and not known:
         second = _groups(ids, constant, facts)
     if second:
-        examples = ", ".join(f"{k} -> {v}" for k, v in list(second.items())[:3])
-        facts.warn("second rows", f"{len(second)} identifiers with a number behind are further rows of a patient: "
-                   f"{examples}", "identifiers", "rename them if they are patients of their own")  # fmt: skip
+        facts.warn("second rows", f"{len(second)} identifiers with a number behind are further rows of a patient",
+                   "identifiers", "rename them if they are patients of their own",
+                   examples=(f"{k} -> {v}" for k, v in second.items()))  # fmt: skip
         ids = ids.replace(second)
     if known:
         spelt: dict[str, str | None] = {}
@@ -70,8 +70,8 @@ def canonical_ids(
             if target is not None and len(names) == 1 and not names <= known:
                 respelt[next(iter(names))] = target
         if respelt:
-            examples = ", ".join(f"{k} -> {v}" for k, v in list(respelt.items())[:3])
-            facts.note("spelling of patients", f"{len(respelt)} as in the slide table: {examples}", "slide table")
+            facts.note("spelling of patients", f"{len(respelt)} as in the slide table", "slide table",
+                       examples=(f"{k} -> {v}" for k, v in respelt.items()))  # fmt: skip
             ids = ids.replace(respelt)
     return ids
 
@@ -87,8 +87,9 @@ def _groups(ids: pd.Series, constant: pd.DataFrame | None, facts: Facts) -> dict
         by_chance = float((text.value_counts(normalize=True) ** 2).sum() ** len(sizes))
         if text.nunique() > 1 and by_chance < 0.01 and (text.groupby(bases).nunique() <= 1).all():
             return dict(zip(ids, bases, strict=True))
-    facts.warn("identifiers", f"all come in groups such as {', '.join(ids.drop_duplicates()[:3])}; each is read as a "
-               "patient of its own", "identifiers", "give all rows of a patient one identifier")  # fmt: skip
+    facts.warn("identifiers", "all come in groups that differ by a number at the end; each is read as a patient of its "
+               "own", "identifiers", "give all rows of a patient one identifier",
+               examples=ids.drop_duplicates())  # fmt: skip
     return {}
 
 

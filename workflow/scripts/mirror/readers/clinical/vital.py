@@ -108,19 +108,20 @@ def settle(df: pd.DataFrame, found: Mapping[str, list[str]], rule: Rule, facts: 
     df = df.copy()
     for kind, names in found.items():
         what = RULES[kind] if rule == "rule" else "no follow-up"
-        examples = ", ".join(map(str, names[:3]))
         if rule == "error":
             facts.refuse(
                 "vital facts",
-                f"{len(names)} patients: {kind} ({examples})",
+                f"{len(names)} patients: {kind}",
                 "clinical.contradictions: error",
                 "correct the table, or set `clinical.contradictions`",
+                examples=names,
             )
         facts.warn(
             "vital facts",
-            f"{len(names)} patients: {kind} ({examples}); {what}",
+            f"{len(names)} patients: {kind}; {what}",
             f"clinical.contradictions: {rule}",
             "correct the table, or set `clinical.contradictions` to missing or error",
+            examples=names,
         )
         if what == "no follow-up":
             df.loc[df["patient_id"].isin(names), "time_days"] = np.nan

@@ -84,7 +84,7 @@ def contact_sheet(slides: pd.DataFrame, thumbnails: Path, most: int = 60) -> Fig
             panel.text(0.5, 0.5, row.status, ha="center", va="center", transform=panel.transAxes)
         panel.set(xticks=[], yticks=[])
         tiles = "" if pd.isna(row.n_tiles) else f"{int(row.n_tiles)} tiles"
-        name = str(row.slide_id)
+        name = str(getattr(row, "shown", row.slide_id))
         panel.set_title(f"{name if len(name) <= 18 else '…' + name[-17:]}\n{tiles}", fontsize=4.5)
         panel.set_xlabel(row.flag, fontsize=4.5, color=PALETTE[1])
         for spine in panel.spines.values():
