@@ -3,6 +3,7 @@ rule make_tables:
     input:
         metrics=P.metrics,
         comparisons=P.comparisons,
+        notes=P.metrics_left_out,
         reported=reported_figures(),
         leaks=expand(
             P.leaks.at(cohort="{c}", scheme="{s}"),
@@ -392,6 +393,7 @@ rule make_report:
         tables=P.tables_index,
         metrics=P.metrics,
         comparisons=P.comparisons,
+        left_out=P.metrics_left_out,
         prototypes=[
             P.prototypes.at(cohort=c, encoder=e, scheme=s, variant=v)
             for c, e, s in PLACES

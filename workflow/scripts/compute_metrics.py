@@ -10,6 +10,7 @@ import pandas as pd
 from mirror.config.evaluation import EvaluationSettings
 from mirror.core.atomic import write_tsv
 from mirror.evaluation.score import METRIC_COLUMNS, compute_metrics
+from mirror.io.predictions import fit_notes
 from mirror.io.splits import read_splits
 from mirror.io.tables import read_patients
 from mirror.plan.paths import names_in
@@ -32,7 +33,8 @@ def main(
     """Score all predictions.
 
     Cohort and scheme of ``patients`` and ``splits`` are read from their paths. ``notes``
-    takes the metrics that were left out, and why; ``truth`` are tables of truth recovery, which
+    takes the metrics that were left out, and why, and what the fits noted;
+    ``truth`` are tables of truth recovery, which
     join the metrics as they are.
     """
     tables = compute_metrics(
@@ -48,9 +50,10 @@ def main(
     write_tsv(metrics, joined.astype({"events": "Int64"}))
     write_tsv(comparisons, tables.comparisons)
     for row in tables.notes.itertuples():
-        log.info("left out: %s %s %s %s: %s", row.method, row.task, row.fold, row.metric, row.reason)
+        log.info("%s %s %s %s: %s", row.method, row.task, row.fold, row.metric, row.reason)
     if notes:
-        write_tsv(notes, tables.notes)
+        said = [table for table in (tables.notes, fit_notes(predictions)) if len(table)]
+        write_tsv(notes, pd.concat(said, ignore_index=True)[tables.notes.columns] if said else tables.notes)
 
 
 if "snakemake" in globals():

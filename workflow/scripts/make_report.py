@@ -44,8 +44,8 @@ STYLE = (
 COLLAPSED = 0.95  # share of slides that one prototype wins
 SHOWN = {"subtyping": "auroc", "survival": "c_index"}
 PROTOTYPE_COLUMNS = [
-    "prototype", "use", "spread", "match", "label_test", "label_value", "label_fdr", "hazard_ratio",
-    "hr_low", "hr_high", "survival_fdr",
+    "prototype", "use", "spread", "match", "tiles_agree", "reason", "label_test", "label_value", "label_fdr",
+    "hazard_ratio", "hr_low", "hr_high", "survival_fdr",
 ]  # fmt: skip
 PACKAGES = ("torch", "timm", "openslide-python", "scanpy", "anndata", "scikit-survival", "scikit-learn", "snakemake")
 
@@ -56,8 +56,9 @@ CEILING = (
 )
 PROTOTYPES = (
     "use: share of out-of-fold slides that score the prototype highest; spread: SD of its raw score; match: lowest "
-    "correlation with its partners in other folds' models; hazard ratios are a standard deviation of the score; fdr "
-    "over the shown prototypes."
+    "correlation with its partners in other folds' models; tiles_agree: Spearman correlation of its tiles' mean score "
+    "with its slides' score; reason: below which of the configured floors it is, and then without association or map; "
+    "hazard ratios are per standard deviation of the score; fdr over all prototypes of the model, not only those shown."
 )
 
 
@@ -76,12 +77,31 @@ def versions() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["what", "version"])
 
 
+def fits_text(numbers: pd.DataFrame, left_out: Path) -> str:
+    """Chosen penalties per row, and every note of the fits and of the metrics, as lines of text."""
+    keys = ["cohort", "encoder", "scheme", "task", "method", "protocol", "modality", "head"]
+    lines = []
+    chosen = numbers[numbers["metric"] == "penalty"].fillna({"head": ""})
+    for key, rows in chosen.groupby(keys, sort=False):
+        count = rows["value"].value_counts().sort_index()
+        grid = ", ".join(f"{C:g} ({n} fits)" for C, n in count.items())
+        lines.append(f"{' '.join(filter(None, map(str, key)))}: penalty C = {grid}")
+    notes = pd.read_csv(left_out, sep="\t", dtype=str).fillna("")
+    for row in notes.drop_duplicates().itertuples():
+        place = " ".join(
+            filter(None, [row.cohort, row.encoder, row.scheme, row.task, row.method, row.modality, row.fold])
+        )
+        lines.append(f"{place}: {row.metric}: {row.reason}")
+    return "\n".join(lines) or "nothing to report"
+
+
 def main(
     *,
     figures: list[tuple[str, str, str, str]],
     titles: dict[str, str],
     metrics: Path,
     comparisons: Path,
+    left_out: Path,
     prototypes: list[Path],
     clusters: list[Path],
     tables: Path,
@@ -140,6 +160,10 @@ def main(
             frame[columns], f"Prototypes of {variant} on {titles[cohort]} ({encoder}, {scheme})", PROTOTYPES
         )
     sections["Methods"].paragraphs += methods_text(config)
+    sections["Methods"].text(
+        "Fits: penalties, fallbacks, folds and metrics that were left out",
+        identifiers.text(fits_text(numbers, left_out)),
+    )
     sections["Methods"].text("All settings", yaml.safe_dump(identifiers.settings(config), sort_keys=False))
     sections["Methods"].text(
         "Complete settings of every variant", yaml.safe_dump(identifiers.settings(variants), sort_keys=False)
@@ -180,6 +204,7 @@ if "snakemake" in globals():
             titles=dict(smk.params.titles),
             metrics=Path(smk.input.metrics),
             comparisons=Path(smk.input.comparisons),
+            left_out=Path(smk.input.left_out),
             prototypes=[Path(p) for p in smk.input.prototypes],
             clusters=[Path(p) for p in smk.input.clusters],
             tables=Path(smk.input.tables),

@@ -1,6 +1,7 @@
 """Tables in the paper's layout, from the metrics."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,11 +26,21 @@ TRUTH_LEGEND = (
     "in brackets the 95 % interval of the corrected resampled t over folds. A slide cannot know RNA-only factors nor "
     "RNA slide-only ones: these columns show what chance looks like."
 )
+FEWSHOT_LEGEND = (
+    "Mean over draws of the pooled out-of-fold value (ranking metrics compare patients of one fold only) ± SD over "
+    "folds; in brackets its 95 % interval over test patients and draws of the training patients. Bold: the best "
+    "pre-declared row of the primary metric, where it differs from the next after Holm's correction over all pairs. "
+    "Other metrics are not tested."
+)
+RETRIEVAL_LEGEND = (
+    "Among the test patients of each fold ± SD over folds; in brackets the 95 % interval over test patients. The "
+    "training of the encoders is not repeated."
+)
 TRANSFER_LEGEND = (
     "Models and survival heads of the source rank the target's patients; nothing was fitted on the target, and "
-    "patients who are in both cohorts count nowhere. Mean ± SD over the models of the source's folds; in brackets the "
-    "95 % interval by bootstrap over the target's patients. Bold: best of its column (among the variants of one patch "
-    "encoder) and different from the runner-up after Holm's correction."
+    "patients who are in both cohorts count nowhere. Mean over the models of the source's folds; in brackets the 95 % "
+    "interval over the target's patients: the source's training is not repeated. Bold: the best variant's pre-declared "
+    "row of the primary metric, where it differs from the next after Holm's correction over all pairs."
 )
 
 
@@ -48,11 +59,10 @@ def wanted(variants: list[str], k: int, horizons_days: Sequence[float] = ()) -> 
         },
         {
             "name": "more_survival",
-            "title": "Survival: AUC at the horizons, risk groups",
+            "title": "Survival: AUC at the horizons",
             "task": "survival",
             "protocols": FULL,
-            "wanted": [*horizons, "logrank_p"],
-            "note": "Log-rank p: risk groups by each fold's training median, pooled over folds; uncorrected.",
+            "wanted": horizons,
         },
         {
             "name": "fewshot_subtyping",
@@ -60,15 +70,18 @@ def wanted(variants: list[str], k: int, horizons_days: Sequence[float] = ()) -> 
             "task": "subtyping",
             "protocols": ("fewshot",),
             "wanted": SUBTYPING,
-            "note": f"{k} training patients a class, drawn without replacement; mean over folds and draws.",
+            "legend": FEWSHOT_LEGEND,
+            "note": f"{k} training patients per class, drawn without replacement, the same for every method.",
         },
         {
             "name": "fewshot_survival",
             "title": f"{k}-shot survival",
             "task": "survival",
             "protocols": ("fewshot",),
-            "wanted": SURVIVAL,
-            "note": f"{k} training patients a time bin, drawn without replacement; mean over folds and draws.",
+            "wanted": [*SURVIVAL[:3], "training_events"],
+            "legend": FEWSHOT_LEGEND,
+            "note": f"{k} training patients per time bin, half with an event and half without, drawn without "
+            "replacement, the same for every method. Events per draw: mean over folds and draws.",
         },
         {
             "name": "retrieval",
@@ -76,7 +89,7 @@ def wanted(variants: list[str], k: int, horizons_days: Sequence[float] = ()) -> 
             "task": "retrieval",
             "protocols": ("zeroshot",),
             "wanted": RETRIEVAL,
-            "note": "Among the test patients of each fold.",
+            "legend": RETRIEVAL_LEGEND,
         },
         {
             "name": "ablation_subtyping",
@@ -131,6 +144,21 @@ def allowed_leaks(files: list[Path]) -> str:
     return "LEAKS ALLOWED: " + "; ".join(f"{k} ({v})" for k, v in found.items()) + "." if found else ""
 
 
+def row_notes(numbers: pd.DataFrame, fits: pd.DataFrame | None, scheme: str) -> str:
+    """What some rows of the survival table are made of: the covariates of Clinical Cox, where a recipe was chosen."""
+    out = []
+    if fits is not None and len(fits):
+        told = fits[(fits["scheme"] == scheme) & fits["reason"].astype(str).str.contains("covariates: ")]
+        for cohort, rows in told.groupby("cohort", sort=False):
+            used = rows["reason"].str.split("covariates: ").str[-1].drop_duplicates()
+            out.append(f"Clinical Cox of {cohort}: {' or '.join(used)}.")
+    elastic = numbers[(numbers["head"] == "coxnet") & (numbers["scheme"] == scheme)]
+    colorectal = [c for c in elastic["cohort"].unique() if re.search("COAD|READ|CRC", str(c).upper())]
+    if colorectal:
+        out.append(f"{', '.join(colorectal)}: the elastic net's averaging over penalties was chosen on TCGA COADREAD.")
+    return " ".join(out)
+
+
 def main(
     metrics: Path,
     comparisons: Path,
@@ -144,14 +172,17 @@ def main(
     index: Path,
     sources: Sequence[tuple[str, str]] = (),
     horizons_days: Sequence[float] = (),
+    notes: Path | None = None,
 ) -> None:
     """Write every table that has rows, and ``index.json`` that lists them in order.
 
-    ``sources`` are the (source cohort, split scheme) of the transfers; ``horizons_days`` those of the AUC.
+    ``sources`` are the (source cohort, split scheme) of the transfers; ``horizons_days`` those of the AUC;
+    ``notes`` is what the fits noted.
     """
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str, "events": "Float64"})
     compared = pd.read_csv(comparisons, sep="\t")
     elsewhere = read_reported(reported)
+    fits = pd.read_csv(notes, sep="\t", dtype=str) if notes else None
     listed = []
     leaking = allowed_leaks(audits)
 
@@ -166,6 +197,8 @@ def main(
     for scheme in schemes:
         for spec in wanted(variants, k, horizons_days):
             kind = spec["name"]
+            if kind == "survival":
+                spec = {**spec, "note": row_notes(numbers, fits, scheme)}
             write(kind, scheme, spec if len(schemes) == 1 else {**spec, "name": f"{scheme}_{kind}"})
     for spec in transfers(list(sources), titles):
         write(TRANSFER, "", {**spec, "reported": None})
@@ -189,6 +222,7 @@ if "snakemake" in globals():
             Path(snakemake.output.index),
             snakemake.params.sources,
             snakemake.params.horizons,
+            Path(snakemake.input.notes),
         ),
         snakemake.log[0],
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mirror.metrics.survival import logrank_p
 from mirror.report.display_names import HEADS, method_order
 from mirror.report.figures.classification import label_of
 from mirror.report.figures.style import save_figure, use_style
@@ -29,7 +30,13 @@ def main(predictions: list[Path], title: str, png: Path, svg: Path) -> None:
     """Draw it."""
     use_style()
     rows, what = choose(predictions)
-    save_figure(kaplan_meier(rows, f"{title}\n{what}"), png, svg)
+    people = rows.groupby("patient_id").agg(
+        time=("time_days", "first"), event=("event", "first"), group=("risk_group", lambda g: g.mode().iloc[0])
+    )
+    # The models never saw these patients: for them the groups are fixed, and the nominal p holds.
+    p = logrank_p(people["time"].to_numpy(float), people["event"].to_numpy(), people["group"].to_numpy())
+    told = "log-rank p: not defined" if p is None else f"log-rank p = {p:.2g}"
+    save_figure(kaplan_meier(rows, f"{title}\n{what}", told), png, svg)
 
 
 if "snakemake" in globals():

@@ -17,8 +17,12 @@ from mirror.evaluation.score import compute_metrics, score_predictions
 from mirror.io.embeddings import average_by_patient, load_fold
 from mirror.io.predictions import COLUMNS, Names, read_predictions, stamp, write_predictions
 from mirror.io.splits import iterate_folds
+from mirror.metrics.names import WITHOUT_INTERVAL
 from mirror.metrics.retrieval import partner_ranks
+from mirror.metrics.survival import logrank
+from mirror.report.figures.survival import kaplan_meier
 from mirror.targets.classes import subtyping_rows
+from mirror.targets.survival import survival_rows
 
 NAMES = Names("sim", "enc", "cv5", "mirror")
 QUICK = EvaluationSettings(
@@ -60,7 +64,8 @@ def test_the_signal_is_found(evaluation_cohort, results):
     pooled = table[(table["fold"] == "pooled") & (table["protocol"] == "linear")].set_index(["metric", "head"])["value"]
     assert pooled["auroc", "logistic"] > 0.85
     assert pooled["c_index", "cox"] > 0.65 and pooled["c_index", "discrete"] > 0.65
-    assert pooled["ibs", "cox"] < 0.25 and pooled["logrank_p", "cox"] < 0.05
+    assert pooled["ibs", "cox"] < 0.25
+    assert "logrank_p" not in set(table["metric"])  # its nominal value is too small for cross-validated groups
 
 
 def test_test_patients_cannot_change_their_fold(evaluation_cohort, results, tmp_path):
@@ -95,7 +100,7 @@ def test_metrics_have_no_nan_and_intervals_hold_their_value(evaluation_cohort, r
     tables = score_predictions(frames, {"sim": patients}, {("sim", "cv5"): splits}, QUICK)
     table = tables.metrics
     assert table["value"].notna().all() and (table["n"] > 0).all()
-    pooled = table[(table["fold"] == "pooled") & ~table["metric"].isin(["logrank_p", "ece"])]
+    pooled = table[(table["fold"] == "pooled") & ~table["metric"].isin(WITHOUT_INTERVAL)]
     assert ((pooled["ci_low"] <= pooled["value"]) & (pooled["value"] <= pooled["ci_high"])).all()
     survival = table[table["task"] == "survival"]
     assert survival["events"].notna().all() and (pooled["n"] == len(patients)).all()
@@ -114,7 +119,9 @@ def test_comparisons_of_methods_on_the_same_patients(evaluation_cohort, results)
     best = found[(found["metric"] == "auroc") & (found["test"] == "bootstrap")].iloc[0]
     assert best["method_a"] == "mirror" and best["method_b"] == "worse" and best["significant_vs_runner_up"]
     assert best["p"] <= best["p_holm"] < 0.05 and best["ci_low"] > 0
-    assert set(found["test"]) == {"bootstrap", "delong", "corrected_t"}
+    assert set(found["test"]) == {"bootstrap", "corrected_t"}
+    assert best["in_family"] and 0 < best["smallest_difference"] < 1
+    assert found.loc[found["metric"] != "auroc", "p_holm"].isna().all()  # one primary metric, one family
 
 
 def test_repeated_folds_corrected_t_and_holm_by_hand():
@@ -147,10 +154,12 @@ def test_repeated_folds_corrected_t_and_holm_by_hand():
     mine = found[(found["test"] == "corrected_t") & (found["metric"] == "accuracy")]
     row = mine[(mine["method_a"] == "one") & (mine["method_b"] == "two")].iloc[0]
     assert len(gaps) == 6 and row["p"] == pytest.approx(expected)
-    family = np.sort(found.loc[found["test"] == "corrected_t", "p"].to_numpy())
-    steps = np.maximum.accumulate(family * np.arange(len(family), 0, -1))
-    assert row["p_holm"] == pytest.approx(min(1, steps[np.searchsorted(family, row["p"] * (1 - 1e-12))]))
-    best = found[(found["test"] == "bootstrap") & (found["rank_a"] == 1) & (found["rank_b"] == 2)]
+    family = found[found["in_family"]]
+    assert len(family) == 3 and set(family["metric"]) == {"auroc"} and set(family["test"]) == {"bootstrap"}
+    p = np.sort(family["p"].to_numpy())
+    steps = np.minimum(1, np.maximum.accumulate(p * [3, 2, 1]))
+    assert np.allclose(np.sort(family["p_holm"]), steps)
+    best = family[(family["rank_a"] == 1) & (family["rank_b"] == 2)]
     assert (best["significant_vs_runner_up"] == (best["p_holm"] < 0.05)).all()
 
 
@@ -247,3 +256,82 @@ def test_script_writes_the_tables(evaluation_cohort, results, tmp_path, root):
     assert len(pd.read_csv(out[1], sep="\t")) and out[2].exists()
     again = compute_metrics(paths, {"sim": patients}, {("sim", "cv5"): splits}, QUICK, files, 42).metrics
     assert np.allclose(again["value"], table["value"], rtol=1e-6)
+
+
+def test_ranking_metrics_compare_patients_of_one_fold_only():
+    """Two folds whose scores are apart by a constant: pooled within folds, AUROC is 1 in both and together."""
+    rows = []
+    for fold, shift in ((0, 0.0), (1, 0.5)):
+        p = np.array([0.1, 0.2, 0.3, 0.4]) + shift
+        names = [f"P{fold}{i}" for i in range(4)]
+        part = subtyping_rows(names, np.array(["a", "a", "b", "b"]), ["a", "b"], np.c_[1 - p, p])
+        how = {"task": "subtyping", "protocol": "linear", "modality": "wsi", "head": "logistic"}
+        rows.append(stamp(part, Names("c", "e", "s", "m"), **how, repeat=0, fold=fold, draw=0, seed=0))
+    table = score_predictions({"subtyping": pd.concat(rows)}, {}, {}, QUICK).metrics
+    assert table.query("metric == 'auroc' and fold == 'pooled'")["value"].item() == 1.0
+
+
+def test_a_cohort_of_one_label_has_no_subtyping(evaluation_cohort):
+    """No rows and a note in the prediction file; predictions of one class alone have no metric and a reason."""
+    patients, _, splits, files = evaluation_cohort
+    result = evaluate_embeddings(files, patients.assign(label="IDC"), splits, "subtyping", NAMES, QUICK, 0)
+    assert result.rows.empty and any("one label has no subtyping" in note for note in result.metadata["notes"])
+    part = subtyping_rows(["x", "y"], np.array(["a", "a"]), ["a"], np.ones((2, 1)))
+    how = {"task": "subtyping", "protocol": "linear", "modality": "wsi", "head": "logistic"}
+    rows = stamp(part, Names("c", "e", "s", "m"), **how, repeat=0, fold=0, draw=0, seed=0)
+    tables = score_predictions({"subtyping": rows}, {}, {}, QUICK)
+    assert tables.metrics.empty and "one label" in tables.notes["reason"].iloc[0]
+
+
+def test_survival_shots_hold_events_and_every_method_draws_the_same(results):
+    """Half of a bin's patients with an event: no draw falls back for lack of them, and the number is told."""
+    rows = results["survival"].rows.query("protocol == 'fewshot'")
+    assert (rows["train_events"] >= 10).all() and (rows["train_events"] < rows["train_n"]).all()
+    assert set(rows["penalty"]) == set(QUICK.fewshot.C)
+    assert not any("fewshot" in note and "strongest penalty" in note for note in results["survival"].metadata["notes"])
+
+
+def test_intervals_say_what_they_cover_and_refits_widen_them(evaluation_cohort, results):
+    """Linear rows have refits, few-shot rows their draws; without refits the bound is used; ECE has no interval."""
+    patients, _, splits, _ = evaluation_cohort
+    rows = results["subtyping"].rows
+    tables = score_predictions({"subtyping": rows}, {"sim": patients}, {("sim", "cv5"): splits}, QUICK).metrics
+    pooled = tables[tables["fold"] == "pooled"].set_index(["protocol", "metric"])
+    assert pooled.loc[("linear", "auroc"), "covers"] == "refits"
+    assert pooled.loc[("fewshot", "auroc"), "covers"] == "draws"
+    assert np.isnan(pooled.loc[("linear", "ece"), "ci_low"])
+    bare = rows.query("protocol == 'linear'").assign(refits=None)
+    bound = score_predictions({"subtyping": bare}, {"sim": patients}, {("sim", "cv5"): splits}, QUICK).metrics
+    bound = bound[bound["fold"] == "pooled"].set_index("metric")
+    assert bound.loc["auroc", "covers"] == "widened"
+    assert bound.loc["auroc", "value"] == pooled.loc[("linear", "auroc"), "value"]
+
+
+@pytest.mark.parametrize("kind", ["one event", "last day", "all on one day", "no event", "one patient"])
+def test_degenerate_follow_up_ends_in_reasons_never_in_an_error(kind):
+    """Metrics that cannot be had are left out with a reason; what is written is finite."""
+    rng = np.random.default_rng(1)
+    n = 1 if kind == "one patient" else 24
+    time, event = rng.integers(30, 900, n).astype(float), rng.random(n) < 0.5
+    if kind == "one event":
+        event = time == time.max()
+    elif kind == "last day":
+        time[-8:], event[-8:] = 1000.0, [True, False] * 4
+    elif kind == "all on one day":
+        time[:] = 500.0
+    elif kind == "no event":
+        event[:] = False
+    names = [f"P{i:02d}" for i in range(n)]
+    patients = pd.DataFrame({"patient_id": names, "time_days": time, "event": event.astype(int)}, index=names)
+    at = np.array([100.0, 500.0])
+    part = survival_rows(names, time, event, rng.normal(size=n), 0.0, at, np.tile([0.9, 0.5], (n, 1)))
+    how = {"task": "survival", "protocol": "linear", "modality": "wsi", "head": "cox"}
+    rows = stamp(part, Names("c", "e", "s", "m"), **how, repeat=0, fold=0, draw=0, seed=0)
+    splits = pd.DataFrame({"patient_id": names, "repeat": 0, "fold": 0, "set": "train"})
+    tables = score_predictions({"survival": rows}, {"c": patients}, {("c", "s"): splits}, QUICK)
+    assert np.isfinite(tables.metrics["value"]).all()
+    if kind in ("no event", "one patient", "one event"):
+        assert "c_index" in set(tables.notes["metric"]) and "c_index" not in set(tables.metrics["metric"])
+    kaplan_meier(rows, "t")
+    groups = np.where(np.arange(n) % 2, "high", "low")
+    assert logrank(time, event, groups) is None or np.isfinite(logrank(time, event, groups)).all()

@@ -48,7 +48,7 @@ def test_planted_genes_and_set_are_found_and_the_others_not():
     planted = {f"G{i}" for i in range(10)}
     assert planted <= set(found)
     assert len(set(found) - planted) <= 2
-    sets = gene_set_association(scores, expression, masks(), 300, 1).set_index(["prototype", "gene_set"])
+    sets = gene_set_association(scores, expression, masks()).set_index(["prototype", "gene_set"])
     assert sets.loc[("P01", "planted"), "fdr"] < 0.05
     assert sets.loc[("P01", "other"), "p"] > 0.05
     assert sets.loc[("P02", "planted"), "p"] > 0.01
@@ -63,10 +63,25 @@ def test_gene_set_p_values_hold_their_level_when_genes_are_correlated():
         x = rng.normal(size=(40, 40))
         x[:, :10] += 2 * shared  # a tight module that has nothing to do with the score
         scores = pd.DataFrame({"P01": rng.normal(size=40)}, index=people)
-        table = gene_set_association(scores, pd.DataFrame(x, index=people), {"m": np.arange(40) < 10}, 100, 0)
+        table = gene_set_association(scores, pd.DataFrame(x, index=people), {"m": np.arange(40) < 10})
         hits.append(table["p"].iloc[0] < 0.05)
     # Permuting genes instead would call about a half of these.
     assert np.mean(hits) < 0.15
+
+
+def test_random_sets_pass_at_their_level_when_the_score_follows_something_real():
+    """A permutation of patients calls a quarter of them: every set of genes goes with such a score a little."""
+    rng = np.random.default_rng(4)
+    n, g = 120, 400
+    factor = rng.normal(size=(n, 4))
+    people = [f"P{i}" for i in range(n)]
+    genes = pd.DataFrame(0.6 * factor @ rng.normal(size=(4, g)) + rng.normal(size=(n, g)), index=people)
+    hits = []
+    for number in range(8):
+        scores = pd.DataFrame({"P01": factor[:, number % 4] + rng.normal(size=n)}, index=people)
+        sets = {f"S{k}": np.isin(np.arange(g), rng.choice(g, 20, replace=False)) for k in range(50)}
+        hits.append((gene_set_association(scores, genes, sets)["p"] < 0.05).mean())
+    assert 0.02 < np.mean(hits) < 0.08
 
 
 def test_constant_genes_and_few_patients_give_no_nonsense():
@@ -74,7 +89,7 @@ def test_constant_genes_and_few_patients_give_no_nonsense():
     expression["G0"] = 1.0
     assert gene_correlations(scores, expression).set_index(["prototype", "gene"]).loc[("P01", "G0"), "r"] == 0
     assert gene_correlations(scores.head(4), expression).empty
-    assert gene_set_association(scores.head(4), expression, masks(), 100, 0).empty
+    assert gene_set_association(scores.head(4), expression, masks()).empty
 
 
 def test_fdr_is_benjamini_hochberg_and_passes_nan_over():

@@ -19,7 +19,7 @@ from sksurv.metrics import (
 from sksurv.preprocessing import OneHotEncoder
 from sksurv.util import Surv
 
-from mirror.metrics.classification import align_classes, auroc, average_precision, subtyping_metrics
+from mirror.metrics.classification import align_classes, auroc, average_precision, metrics_of_models, subtyping_metrics
 from mirror.metrics.retrieval import retrieval_metrics
 from mirror.metrics.survival import Censoring, FoldRisks, brier_by_patient, logrank_p, survival_metrics
 
@@ -190,3 +190,27 @@ def test_logrank_is_scikit_survivals_and_refuses_one_group():
     assert logrank_p(time, event, group) == pytest.approx(compare_survival(y, group)[1])
     assert logrank_p(time, event, group) == pytest.approx(0.928, abs=1e-3)  # survdiff of the same data: p = 0.9
     assert logrank_p(time, event, np.ones(len(x))) is None
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_metrics_of_many_models_are_those_of_each(classes):
+    """The vectorised form of the refits agrees with the metrics themselves, fold by fold."""
+    rng = np.random.default_rng(7)
+    truth, fold = rng.integers(0, classes, 60), np.arange(60) % 3
+    p = rng.dirichlet(np.ones(classes), (5, 60))
+    found = metrics_of_models(truth, p, fold)
+    for b in range(5):
+        one = subtyping_metrics(truth, p[b], np.ones((1, 60)), fold)
+        for name, values in found.items():
+            assert values[b] == pytest.approx(one[name][0]), name
+
+
+def test_calibration_error_of_perfect_probabilities_is_small():
+    """Outcomes drawn from the probabilities themselves: without the correction ten bins of ten read 0.1 or more."""
+    rng = np.random.default_rng(8)
+    values = []
+    for _ in range(40):
+        q = rng.uniform(0.5, 1, 100)
+        truth = (rng.random(100) < q).astype(int)
+        values.append(subtyping_metrics(truth, np.c_[1 - q, q], np.ones((1, 100)))["ece"][0])
+    assert np.mean(values) < 0.07

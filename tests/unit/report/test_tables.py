@@ -40,6 +40,7 @@ def comparisons(significant: bool, encoder="enc") -> pd.DataFrame:
         "method_b": "align", "modality_b": "fused", "head_b": "logistic", "protocol_b": "linear",
     }  # fmt: skip
     found = {"difference": 0.05, "ci_low": 0.01, "ci_high": 0.09, "p_holm": 0.01 if significant else 0.6}
+    found |= {"table": "full", "in_family": True, "smallest_difference": 0.07}
     return pd.DataFrame([{**shared, **sides, **found, "test": "bootstrap", "significant_vs_runner_up": significant}])
 
 
@@ -73,7 +74,7 @@ def test_forms_agree(tmp_path):
     write_table(made, tmp_path, {"A": "Cohort A"})
     numbers = pd.read_csv(tmp_path / "t.csv")
     for row in numbers.itertuples():
-        text = f"{row.mean:.3f}" if not callable(row.mean) else ""
+        text = f"{row.value:.3f}"
         assert text in (tmp_path / "t.md").read_text()
         assert text in (tmp_path / "t.tex").read_text()
         assert text in (tmp_path / "t.html").read_text()
@@ -155,7 +156,8 @@ def test_answer_names_the_best_its_interval_and_the_verdict():
     (no,) = answers(metrics(), comparisons(False), "cv", shown, titles)
     assert "best is MIRROR (slide + RNA), AUROC 0.800 [0.700, 0.900]" in yes
     assert "It differs from the runner-up, Alignment only" in yes
-    assert "It cannot be told from the runner-up" in no
+    assert "It cannot be told apart from the runner-up" in no
+    assert "This cohort could have shown a difference of 0.070 or more" in no and "could have shown" not in yes
 
 
 def test_answer_never_takes_the_ceiling_for_a_method():
@@ -165,16 +167,26 @@ def test_answer_never_takes_the_ceiling_for_a_method():
     assert "true factors themselves reach 0.990" in text
 
 
-def test_a_p_value_is_the_pooled_one_and_needs_no_sd():
-    """A mean of p values over folds would mean nothing."""
-    frame = metrics().assign(metric="logrank_p")
-    frame.loc[frame["fold"] == "pooled", "value"] = 0.000234
+def test_a_cell_is_the_pooled_value_inside_its_own_interval_and_tells_missing_folds():
+    """The one fold of three that has both classes reads 1.000; the cell is the pooled value, and says 1 of 3 folds."""
+    frame = metrics(METHODS[1:2])
+    rest = frame.assign(metric="accuracy")
+    frame = frame[frame["fold"].isin(["0", "pooled"])]
+    frame.loc[frame["fold"] == "0", "value"] = 1.0
+    frame = pd.concat([frame, rest]).assign(covers="widened")
     made = build_table(
-        frame, comparisons(True), name="t", title="T", task="subtyping", protocols=("linear",), wanted=["logrank_p"],
-        scheme="cv",
+        frame, comparisons(False), name="t", title="T", task="subtyping", protocols=("linear",),
+        wanted=["auroc", "accuracy"], scheme="cv",
     )  # fmt: skip
-    assert {cell.text() for cell in made.cells.values()} == {"0.00023"}
-    assert not any(cell.bold for cell in made.cells.values())
+    cell = made.cells[0, 0]
+    assert cell.low <= cell.mean <= cell.high and cell.fold_mean == 1.0
+    assert cell.text() == "0.800 (1 of 3 folds) [0.700, 0.900]†"
+
+
+def test_the_caption_tells_the_share_of_the_largest_class():
+    share = metrics(METHODS[1:2]).query("fold == 'pooled'").assign(metric="majority_share", value=0.8)
+    made = table(frame=pd.concat([metrics(), share]))
+    assert "A: 60 patients, largest class 80.0%" in to_markdown(made, {})
 
 
 def test_a_table_says_what_its_own_figures_are():

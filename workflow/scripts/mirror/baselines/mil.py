@@ -34,6 +34,8 @@ class Objective:
             return
         self.time, event = fold.outcome(train)
         few = require_events(event) < fold.settings.survival.min_events
+        if few:
+            fold.notes.append(f"{int(event.sum())} training events: at most 2 time bins")
         self.edges = time_bins(
             self.time, event, min(2, fold.settings.survival.bins) if few else fold.settings.survival.bins
         )

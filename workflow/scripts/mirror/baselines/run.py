@@ -16,8 +16,8 @@ from ..dataset.patches import Slides
 from ..heads.survival import TooFewEvents
 from ..io.predictions import Names, Result, empty, stamp
 from ..io.splits import iterate_folds
-from ..targets.base import usable
-from ..targets.fewshot import training_sets
+from ..targets.base import who_takes_part
+from ..targets.fewshot import fewshot_settings, training_sets
 from . import Unusable, find_baseline
 from .fold_data import FoldData
 
@@ -96,14 +96,16 @@ def evaluate_baseline(
     chosen = find_baseline(name)
     if task not in chosen.tasks:
         raise InputError(f"baseline {name} does not do {task}", remedy=f"its tasks: {', '.join(chosen.tasks)}")
-    known = usable(patients, task)
-    parts, seen, notes = [], {}, []
+    known, notes = who_takes_part(patients, task)
+    parts, seen = [], {}
     for fold in iterate_folds(splits):
         train = known.loc[[p for p in fold.train if p in known.index]]
         test = known.loc[[p for p in fold.test if p in known.index]]
         seen[fold.name] = {"train": list(train.index)}
         if not len(train) or not len(test):
-            notes.append(f"{fold.name}: no {'training' if not len(train) else 'test'} patients with a known outcome")
+            if len(known):
+                side = "training" if not len(train) else "test"
+                notes.append(f"{fold.name}: no {side} patients with a known outcome")
             continue
         genes = None if expression is None else expression.get(fold.name)
         sets = [("supervised", 0, list(train.index))]
@@ -112,7 +114,8 @@ def evaluate_baseline(
             sets += [(protocol, draw, rows) for protocol, draw, rows in drawn if protocol == "fewshot"]
         for protocol, draw, rows in sets:
             where = fold.name if protocol == "supervised" else f"{fold.name}, few-shot draw {draw}"
-            data = FoldData(task, train.loc[rows], test, settings, seed, slides, genes, device=device)
+            fitted_with = fewshot_settings(settings) if protocol == "fewshot" else settings
+            data = FoldData(task, train.loc[rows], test, fitted_with, seed, slides, genes, device=device)
             try:
                 found = chosen.fit(data)
             except (Unusable, TooFewEvents) as reason:
@@ -122,7 +125,9 @@ def evaluate_baseline(
             for head, predicted in found:
                 place = {"repeat": fold.repeat, "fold": fold.fold, "draw": draw, "seed": seed}
                 how = {"task": task, "protocol": protocol, "modality": chosen.modality, "head": head}
-                parts.append(stamp(predicted, names, **how, **place))
+                size = {"train_n": len(rows), "train_events": train.loc[rows, "event"].sum()}
+                size["train_events"] = size["train_events"] if task == "survival" else None
+                parts.append(stamp(predicted, names, **how, **place, **size))
     notes = list(dict.fromkeys(notes))
     for note in notes:
         log.info("%s %s %s: %s", names.cohort, name, task, note)

@@ -31,6 +31,11 @@ class FewShotSettings(Settings):
 
     k: int = Field(10, ge=1, description="Training patients a class (survival: a time bin).")
     draws: int = Field(5, ge=1, description="Draws.")
+    C: list[float] = Field(
+        default_factory=lambda: [0.01],
+        min_length=1,
+        description="Inverse L2 penalties of few-shot heads. One is no choice: some twenty patients cannot choose.",
+    )
 
 
 class SurvivalSettings(Settings):
@@ -40,6 +45,9 @@ class SurvivalSettings(Settings):
     models: list[Literal["discrete", "cox"]] = Field(
         default_factory=lambda: ["discrete", "cox"],  # type: ignore[arg-type]
         description="Survival heads on frozen embeddings.",
+    )
+    cox_C: list[float] | None = Field(
+        None, min_length=1, description="Inverse L2 penalties of Cox; null: `probe.C`, and 3e-5 and 3e-4 in a grid."
     )
     horizons_days: list[float] = Field(
         default_factory=lambda: [365.25, 1095.75, 1826.25], description="Horizons of the time-dependent AUC, days."
@@ -84,6 +92,9 @@ class StatisticsSettings(Settings):
     """Intervals and tests."""
 
     bootstrap: int = Field(1000, ge=50, description="Bootstrap resamples over patients.")
+    refits: int = Field(
+        100, ge=0, description="Resamples of the training patients on which linear heads are refitted; 0 is none."
+    )
     level: float = Field(0.95, gt=0.5, lt=1, description="Level of confidence intervals.")
 
 

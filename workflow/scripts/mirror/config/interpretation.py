@@ -37,4 +37,15 @@ class InterpretationSettings(Settings):
         None, description="GMT file of gene sets (hallmarks); a simulated cohort uses its planted modules."
     )
     min_set: int = Field(5, ge=2, description="Gene sets with fewer measured genes are left out.")
-    permutations: int = Field(1000, ge=100, description="Permutations of patients behind a gene set's p value.")
+    permutations: int = Field(
+        1000, ge=100, description="Permutations of patients behind the p values of style clusters."
+    )
+    min_spread: float = Field(
+        0.01, ge=0, description="A prototype whose raw score has a smaller SD over patients has no association or map."
+    )
+    min_match: float = Field(
+        0.5, ge=-1, le=1, description="The same where its scores correlate less than this between two folds' models."
+    )
+    min_agreement: float = Field(
+        0.3, ge=-1, le=1, description="The same where its tiles' scores correlate less than this with its slides'."
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from ..core.reserved import CEILING, NO_ENCODER
-from ..metrics.names import LOWER_IS_BETTER
-from ..metrics.statistics import Difference, corrected_resampled_t, delong, holm, paired_bootstrap
+from ..metrics.names import LOWER_IS_BETTER, PRIMARY, UNRANKED
+from ..metrics.statistics import Difference, corrected_resampled_t, holm, paired_bootstrap
 
+POWER = 0.8
 SIDE = ["method", "modality", "head", "protocol"]
 TABLE = ["cohort", "encoder", "scheme", "task", "table"]
 COMPARISON_COLUMNS = [
@@ -21,7 +24,7 @@ COMPARISON_COLUMNS = [
     *(f"{name}_a" for name in SIDE),
     *(f"{name}_b" for name in SIDE),
     *("value_a", "value_b", "difference", "ci_low", "ci_high", "p", "p_holm"),
-    *("rank_a", "rank_b", "significant_vs_runner_up", "n", "events"),
+    *("rank_a", "rank_b", "in_family", "smallest_difference", "significant_vs_runner_up", "n", "events"),
 ]
 
 
@@ -59,22 +62,6 @@ def table_of(keys: dict) -> str:
     return "fewshot" if keys["protocol"] == "fewshot" else "full"
 
 
-def _delong(a: Entry, b: Entry, level: float) -> Difference | None:
-    """DeLong for two classes, one prediction a patient by either method."""
-    scored = []
-    for entry in (a, b):
-        rows = entry.rows
-        if rows["patient_id"].duplicated().any() or {len(c) for c in rows["classes"]} != {2}:
-            return None
-        if len({tuple(c) for c in rows["classes"]}) != 1:
-            return None
-        second = pd.Series([p[1] for p in rows["probabilities"]], index=rows["patient_id"])
-        truth = pd.Series((rows["y_true"] == rows["classes"].iloc[0][1]).to_numpy(), index=rows["patient_id"])
-        scored.append((second, truth))
-    (score_a, truth), (score_b, _) = scored
-    return delong(truth.to_numpy(), score_a.to_numpy(), score_b.reindex(score_a.index).to_numpy(), level)
-
-
 def _over_folds(a: Entry, b: Entry, metric: str, level: float) -> Difference | None:
     both = [key for key in a.by_fold if metric in a.by_fold[key] and metric in b.by_fold.get(key, {})]
     gaps = np.array([a.by_fold[key][metric] - b.by_fold[key][metric] for key in both])
@@ -100,15 +87,71 @@ def _row(a: Entry, b: Entry, metric: str, test: str, found: Difference) -> dict:
     }
 
 
-def compare_entries(task: str, entries: list[Entry], level: float) -> pd.DataFrame:
+def declared(entries: list[Entry], heads: Sequence[str]) -> list[Entry]:
+    """The one row of each method that takes part in the family of tests, by rules that look at no result.
+
+    Parameters
+    ----------
+    entries : list of Entry
+    heads : sequence of str
+        Survival heads in the configuration's order.
+
+    Returns
+    -------
+    list of Entry
+        Per patch encoder, table and method: the linear protocol before fine-tuning, fused before a single
+        modality, the first of ``heads`` that the method has before its others.
+    """
+    order = {name: place for place, name in enumerate(heads)}
+
+    def place(entry: Entry) -> tuple:
+        keys = entry.keys
+        modality = keys["modality"]
+        return (
+            keys["protocol"] == "finetune",
+            modality != "fused",
+            modality != "wsi_to_rna",
+            order.get(keys["head"], len(order)),
+            str(modality),
+            str(keys["head"]),
+        )
+
+    best: dict[tuple, Entry] = {}
+    for entry in sorted(entries, key=place):
+        best.setdefault((entry.keys["encoder"], table_of(entry.keys), entry.keys["method"]), entry)
+    return list(best.values())
+
+
+def smallest_difference(a: np.ndarray, b: np.ndarray, level: float, tests: int) -> float:
+    """The true difference that a test of these two rows would find in four of five such cohorts.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (R + 1,)
+        Bootstrap values.
+    level : float
+    tests : int
+        Size of the family (Bonferroni's bound of Holm's first step).
+    """
+    gap = (a - b)[1:]
+    error = gap[np.isfinite(gap)].std(ddof=1)
+    return float((norm.isf((1 - level) / 2 / max(tests, 1)) + norm.ppf(POWER)) * error)
+
+
+def compare_entries(
+    task: str, entries: list[Entry], level: float, heads: Sequence[str] = ("discrete", "cox")
+) -> pd.DataFrame:
     """Compare the rows of each table.
 
-    In each column (metric) the best entry is compared with every other one, and entries of
-    one modality with each other; only entries scored on the same patients are compared. The
-    better entry is side a. Tests: ``bootstrap`` (paired, over patients), ``delong`` (AUROC of
-    two classes, one prediction a patient) and ``corrected_t`` (over folds and repeats). Holm's
-    correction runs over a table, one family a test. ``significant_vs_runner_up`` is true in
-    the one bootstrap row of best against second whose adjusted p is below 1 - level.
+    One family of tests per table: the declared row of each method (`declared`), in the target's primary
+    metric (`mirror.metrics.names.PRIMARY`), every pair, because which method is best is seen from the
+    same data. Holm's correction runs over it, and ``in_family`` marks it; no other row has an adjusted
+    p value. In the other metrics, and beside the family, the best row is compared with every other one
+    and rows of one modality with each other: differences and intervals, without a verdict. Only rows
+    scored on the same patients are compared. The better row is side a.
+
+    Tests: ``bootstrap`` (paired; see `mirror.evaluation.uncertainty` for what is resampled) and
+    ``corrected_t`` (over folds and repeats, never adjusted).
 
     Parameters
     ----------
@@ -116,11 +159,13 @@ def compare_entries(task: str, entries: list[Entry], level: float) -> pd.DataFra
     entries : list of Entry
         Of one cohort and scheme, scored with the same bootstrap weights.
     level : float
+    heads : sequence of str
+        See `declared`.
 
     Returns
     -------
     DataFrame
-        `COMPARISON_COLUMNS`.
+        `COMPARISON_COLUMNS`. ``smallest_difference`` is what the cohort could have shown (family only).
     """
     # The truth of a simulated cohort is no competitor: it stands beside the methods, never among them.
     entries = [entry for entry in entries if entry.keys["method"] != CEILING]
@@ -133,33 +178,51 @@ def compare_entries(task: str, entries: list[Entry], level: float) -> pd.DataFra
             for entry in entries
             if entry.keys["encoder"] in (encoder, NO_ENCODER) and table_of(entry.keys) == table
         ]
+        family = {id(entry) for entry in declared(members, heads)}
         rows: list[dict] = []
-        for metric in sorted({name for entry in members for name in entry.pooled} - {"logrank_p"}):
+        for metric in sorted({name for entry in members for name in entry.pooled} - UNRANKED):
             sign = 1 if metric in LOWER_IS_BETTER else -1
             column = sorted(
                 (entry for entry in members if metric in entry.pooled), key=lambda e: sign * e.pooled[metric][0]
             )
             for (i, a), (j, b) in combinations(enumerate(column), 2):
-                if a.patients != b.patients or (i > 0 and a.keys["modality"] != b.keys["modality"]):
+                inside = metric == PRIMARY.get(task) and {id(a), id(b)} <= family
+                if a.patients != b.patients:
+                    continue
+                if not inside and i > 0 and a.keys["modality"] != b.keys["modality"]:
                     continue
                 tests = {
                     "bootstrap": paired_bootstrap(a.pooled[metric], b.pooled[metric], level),
                     "corrected_t": _over_folds(a, b, metric, level),
-                    "delong": _delong(a, b, level) if metric == "auroc" and task == "subtyping" else None,
                 }
                 shared = {"encoder": encoder, "rank_a": i + 1, "rank_b": j + 1}
-                rows += [{**_row(a, b, metric, test, d), **shared} for test, d in tests.items() if d is not None]
+                for test, found in tests.items():
+                    if found is None:
+                        continue
+                    tested = inside and test == "bootstrap"
+                    pair = (a.pooled[metric], b.pooled[metric]) if tested else None
+                    rows.append({**_row(a, b, metric, test, found), **shared, "in_family": tested, "_pair": pair})
         if rows:
-            parts.append(pd.DataFrame(rows))
+            parts.append(_adjusted(pd.DataFrame(rows), level))
     if not parts:
         return pd.DataFrame(columns=COMPARISON_COLUMNS)
-    for table in parts:
-        for _, index in table.groupby("test").groups.items():
-            table.loc[index, "p_holm"] = holm(table.loc[index, "p"].to_numpy())
-        table["significant_vs_runner_up"] = (
-            (table["test"] == "bootstrap")
-            & (table["rank_a"] == 1)
-            & (table["rank_b"] == 2)
-            & (table["p_holm"] < 1 - level)
-        )
     return pd.concat(parts, ignore_index=True)[COMPARISON_COLUMNS].astype({"events": "Int64"})
+
+
+def _adjusted(table: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Holm over the family, what it could have shown, and whether its best row differs from the next."""
+    family = table.index[table["in_family"]]
+    table["p_holm"] = np.nan
+    table["smallest_difference"] = np.nan
+    table["significant_vs_runner_up"] = False
+    if len(family):
+        table.loc[family, "p_holm"] = holm(table.loc[family, "p"].to_numpy())
+        table.loc[family, "smallest_difference"] = [
+            smallest_difference(pair[0], pair[1], level, len(family)) for pair in table.loc[family, "_pair"]
+        ]
+        # Rank 1 of the family, and the next of it: other heads of the same methods stand between them.
+        first = table.loc[family, "rank_a"].min()
+        best = table.loc[family][table.loc[family, "rank_a"] == first]
+        second = best["rank_b"].idxmin()
+        table.loc[second, "significant_vs_runner_up"] = bool(table.loc[second, "p_holm"] < 1 - level)
+    return table

@@ -16,8 +16,8 @@ from ..heads.survival import TooFewEvents
 from ..io.embeddings import check_membership, load_fold
 from ..io.predictions import Names, Result, empty, stamp
 from ..io.splits import iterate_folds
-from ..targets.base import usable
-from ..targets.fewshot import training_sets
+from ..targets.base import who_takes_part
+from ..targets.fewshot import fewshot_settings, training_sets
 from ..targets.fit import fit_task, heads_of
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ def evaluate_embeddings(
         A fold of the splits has no embeddings, or they disagree about who is in training.
     """
     by_fold = {parse_fold(Path(path).stem): Path(path) for path in files}
-    known = usable(patients, task)
-    parts, seen, notes = [], {}, []
+    known, notes = who_takes_part(patients, task)
+    parts, seen = [], {}
     for fold in iterate_folds(splits):
         if (fold.repeat, fold.fold) not in by_fold:
             raise InputError("a fold has no embeddings", row=fold.name, remedy="run the encoding of every fold")
@@ -72,9 +72,11 @@ def evaluate_embeddings(
         test = [p for p in fold.test if p in known.index]
         seen[fold.name] = {"train": train, "inner_validation": train, "encoder": embeddings.provenance}
         if not train or not test:
-            notes.append(f"{fold.name}: no {'training' if not train else 'test'} patients with a known outcome")
+            if len(known):
+                notes.append(f"{fold.name}: no {'training' if not train else 'test'} patients with a known outcome")
             continue
         for protocol, draw, chosen in training_sets(task, known.loc[train], fold.repeat, fold.fold, settings, seed):
+            how = fewshot_settings(settings) if protocol == "fewshot" else settings
             for modality in settings.modalities:
                 if modality not in embeddings.modalities:
                     continue
@@ -87,7 +89,7 @@ def evaluate_embeddings(
                 for head in heads_of(task, settings):
                     try:
                         found, remarks = fit_task(
-                            task, head, x, known.loc[rows], x_test, known.loc[rows_test], settings, seed
+                            task, head, x, known.loc[rows], x_test, known.loc[rows_test], how, seed
                         )
                     except TooFewEvents as reason:
                         notes.append(f"{where}, {head}: left out, {reason}")
@@ -105,6 +107,8 @@ def evaluate_embeddings(
                             fold=fold.fold,
                             draw=draw,
                             seed=seed,
+                            train_n=len(rows),
+                            train_events=known.loc[rows, "event"].sum() if task == "survival" else None,
                         )
                     )
     for note in dict.fromkeys(notes):

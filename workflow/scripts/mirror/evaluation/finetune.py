@@ -23,7 +23,7 @@ from ..io.checkpoints import load_checkpoint
 from ..io.predictions import Names, Result, empty, stamp
 from ..io.splits import Fold, iterate_folds
 from ..model.mirror import Mirror
-from ..targets.base import usable
+from ..targets.base import who_takes_part
 
 log = logging.getLogger(__name__)
 HEAD_SD = 0.01
@@ -144,14 +144,18 @@ def evaluate_finetuned(
     Result
         Protocol ``finetune``, head ``finetuned``.
     """
-    known = usable(patients, task)
-    parts, seen, notes, sources = [], {}, [], []
+    known, notes = who_takes_part(patients, task)
+    parts, seen, sources = [], {}, []
     for fold in iterate_folds(splits):
         train = known.loc[[p for p in fold.train if p in known.index]]
         test = known.loc[[p for p in fold.test if p in known.index]]
+        if len(known) and not (len(train) and len(test)):
+            notes.append(f"{fold.name}: no {'test' if len(train) else 'training'} patients with a known outcome")
         checkpoint = load_checkpoint(checkpoints[fold.name])
         seen[fold.name] = {"train": list(train.index), "encoder": {"patients": checkpoint.seen}}
         sources.append({"file": str(checkpoint.path), "sha256": sha256_file(checkpoint.path)})
+        if not len(train) or not len(test):
+            continue
         data = load(fold)
         device = choose_device(checkpoint.settings.train.device)
         for modality in settings.modalities:

@@ -94,6 +94,8 @@ class LogisticHead(ClassifierMixin, BaseEstimator):
             return self
         self.scaler_ = Standardiser.fit(X, self.scaling)
         a = self.scaler_(X)
+        if len(settings.C) > 1 and np.unique(y, return_counts=True)[1].min() < 2:
+            self.notes_.append("a class has one training patient: strongest penalty, not chosen")
         self.penalty_ = choose_c(a, y, settings, self.seed)
         model = _logistic(a, y, self.penalty_)
         self.coef_, self.intercept_ = model.coef_, model.intercept_

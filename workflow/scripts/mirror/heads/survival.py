@@ -25,6 +25,8 @@ from .hazards import assign_bins, curve_from_hazards, fit_hazards, nll_discrete,
 from .scaling import PLAIN, Scaling, Standardiser, inner_folds
 
 GRID_POINTS = 32
+COX_EXTRA = (3e-5, 3e-4)
+"""Penalties that a Cox grid has beside those of the other heads."""
 INNER_TOL = 1e-3
 """Gradient at which fits that only choose a penalty stop."""
 
@@ -96,6 +98,15 @@ def _choose(x, strata, fit_score, grid, folds, seed) -> float:
     return float(grid[int(score.argmin())])
 
 
+def penalties(head: str, settings: SurvivalSettings, probe: ProbeSettings) -> list[float]:
+    """The grid of inverse penalties of a head, rising; few events often want Cox's strongest."""
+    if head != "cox":
+        return sorted(probe.C)
+    if settings.cox_C is not None:
+        return sorted(settings.cox_C)
+    return sorted({*probe.C, *COX_EXTRA}) if len(probe.C) > 1 else list(probe.C)
+
+
 class SurvivalHead(BaseEstimator):
     """What survival heads share.
 
@@ -145,7 +156,7 @@ class SurvivalHead(BaseEstimator):
         events = require_events(event)
         self.notes_: list[str] = []
         self.penalty_, self.scaler_ = float("nan"), None
-        grid, n_bins = sorted(probe.C), settings.bins
+        grid, n_bins = penalties(self.kind, settings, probe), settings.bins
         if events < settings.min_events:
             few = f"{events} training events (under {settings.min_events})"
             self.notes_.append(f"{few}: strongest penalty, at most 2 bins")

@@ -9,6 +9,10 @@ import pandas as pd
 from scipy import stats
 
 MIN_PATIENTS = 8
+MIN_EVENTS = 5
+"""Fewer events give no hazard ratio: its interval would be that of a handful of patients."""
+ABSOLUTE = (1 / np.pi) / (1 - 2 / np.pi)
+"""corr(|a|, |b|) over corr(a, b)^2 of jointly normal a and b, to second order."""
 
 
 def fdr(p: np.ndarray) -> np.ndarray:
@@ -60,19 +64,24 @@ def gene_correlations(scores: pd.DataFrame, expression: pd.DataFrame) -> pd.Data
     return pd.concat(parts).sort_values(["prototype", "p"], kind="stable")[columns].reset_index(drop=True)
 
 
-def gene_set_association(
-    scores: pd.DataFrame,
-    expression: pd.DataFrame,
-    sets: dict[str, np.ndarray],
-    permutations: int,
-    seed: int,
-) -> pd.DataFrame:
-    """Whether the genes of a set go with a prototype more than other genes do.
+def _z_scores(r: np.ndarray, n: int) -> np.ndarray:
+    """Correlations as normal deviates of their t statistics."""
+    with np.errstate(divide="ignore"):
+        t = r * np.sqrt((n - 2) / np.maximum(1 - r**2, 1e-15))
+    return np.sign(r) * stats.norm.isf(np.maximum(stats.t.sf(np.abs(t), n - 2), 1e-300))
 
-    The statistic is the mean absolute Spearman correlation inside the set less that outside (sets hold
-    genes of either sign). Its p value comes from permuting patients, which keeps the correlation
-    between genes; permuting genes, as a hypergeometric or rank test implies, would be far too bold
-    (Goeman and Buehlmann 2007, doi 10.1093/bioinformatics/btm051).
+
+def gene_set_association(scores: pd.DataFrame, expression: pd.DataFrame, sets: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Whether the genes of a set go with a prototype more than the other genes do (a competitive test).
+
+    The statistic is the mean absolute z (of Spearman's correlation) inside the set less that outside: sets
+    hold genes of either sign. As in CAMERA (Wu and Smyth 2012, doi 10.1093/nar/gks461), its variance is
+    inflated by the correlation between genes that the prototype leaves unexplained, which permuting genes
+    would ignore (Goeman and Buehlmann 2007, doi 10.1093/bioinformatics/btm051); permuting patients would
+    test another hypothesis, that no gene of the set goes with the prototype, which fails for random sets of
+    any prototype that follows something real. The variance of the contrast of absolute deviates is exact to
+    second order in the correlations, corr(|a|, |b|) = 0.876 corr(a, b)^2, over all pairs of genes, and in
+    units of the spread that so correlated genes would show.
 
     Parameters
     ----------
@@ -80,43 +89,44 @@ def gene_set_association(
         As for `gene_correlations`.
     sets : dict
         Name to a bool mask (genes,).
-    permutations, seed : int
 
     Returns
     -------
     DataFrame
-        prototype, gene_set, genes, statistic, p, fdr (over the sets of a prototype), n.
+        prototype, gene_set, genes, statistic, p (one-sided: more than the others), fdr (over the sets of a
+        prototype), n.
     """
     columns = ["prototype", "gene_set", "genes", "statistic", "p", "fdr", "n"]
     both = scores.index.intersection(expression.index)
     n = len(both)
-    if n < MIN_PATIENTS or not sets:
+    usable = {name: mask for name, mask in sets.items() if 2 <= mask.sum() <= len(mask) - 2}
+    if n < MIN_PATIENTS or not usable:
         return pd.DataFrame(columns=columns)
-    x, genes = _ranked(scores.loc[both].to_numpy(float)), _ranked(expression.loc[both].to_numpy(float))
-    inside = np.stack([mask / mask.sum() for mask in sets.values()]).astype(float)
-    outside = np.stack([~mask / max((~mask).sum(), 1) for mask in sets.values()]).astype(float)
-    weights = (inside - outside).T
-    rng = np.random.default_rng(seed)
-    orders = [np.arange(n), *(rng.permutation(n) for _ in range(permutations))]
+    x, genes = (_ranked(t.loc[both].to_numpy(float)) / np.sqrt(n) for t in (scores, expression))
+    total = genes.shape[1]
     parts = []
     for i, name in enumerate(scores.columns):
-        shuffled = np.stack([x[order, i] for order in orders])
-        value = np.abs(shuffled @ genes / n) @ weights  # (1 + permutations, sets)
-        p = (1 + (value[1:] >= value[0] - 1e-12).sum(0)) / (permutations + 1)
-        size = [int(mask.sum()) for mask in sets.values()]
-        parts.append(
-            pd.DataFrame(
-                {
-                    "prototype": name,
-                    "gene_set": list(sets),
-                    "genes": size,
-                    "statistic": value[0],
-                    "p": p,
-                    "fdr": fdr(p),
-                    "n": n,
-                }
-            )
-        )
+        r = np.clip(genes.T @ x[:, i], -1, 1)
+        left = genes - np.outer(x[:, i], r)  # what the prototype leaves of each gene
+        length = np.sqrt((left**2).sum(axis=0))
+        left = left / np.where(length > 1e-9, length, np.inf)
+        square = ((left @ left.T) @ left * left).sum(axis=0)  # sum of squared correlations with all genes
+        everything = square.sum()
+        alone = 1 - ABSOLUTE * (everything - total) / (total * (total - 1))
+        z = np.abs(_z_scores(r, n))
+        rows = []
+        for gene_set, mask in usable.items():
+            m, rest = int(mask.sum()), int(total - mask.sum())
+            inside = (left[:, mask].T @ left[:, mask]) ** 2
+            one = 1 / m + 1 / rest
+            pairs = one**2 * inside.sum() - 2 * one / rest * square[mask].sum() + everything / rest**2
+            variance = (ABSOLUTE * (pairs - one) + one) / alone
+            gap = z[mask].mean() - z[~mask].mean()
+            spread = ((total - 1) * z.var(ddof=1) - gap**2 * m * rest / total) / (total - 2)
+            known = spread > 0 and variance > 0
+            p = float(stats.t.sf(gap / np.sqrt(spread * variance), n - 2)) if known else np.nan
+            rows.append({"prototype": name, "gene_set": gene_set, "genes": m, "statistic": gap, "p": p, "n": n})
+        parts.append(pd.DataFrame(rows).assign(fdr=lambda t: fdr(t["p"].to_numpy())))
     table = pd.concat(parts).sort_values(["prototype", "p", "statistic"], ascending=[True, True, False], kind="stable")
     return table[columns].reset_index(drop=True)
 
@@ -137,9 +147,9 @@ def univariate_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray, steps: in
     Returns
     -------
     CoxFit or None
-        None where there are no events, no variation, or no finite maximum.
+        None where there are fewer than `MIN_EVENTS` events, no variation, or no finite maximum.
     """
-    if not event.any() or np.ptp(x) == 0:
+    if np.sum(event) < MIN_EVENTS or np.ptp(x) == 0:
         return None
     order = np.argsort(-time, kind="stable")
     x, time, event = np.asarray(x, float)[order], time[order], event[order].astype(bool)
@@ -200,7 +210,7 @@ def outcome_association(scores: pd.DataFrame, patients: pd.DataFrame) -> pd.Data
         row["events"] = int(event[followed].sum())
         groups = [x[(named & (label.astype(str) == c)).to_numpy()] for c in classes]
         row |= {"label_test": "", "label_value": np.nan, "label_p": np.nan}
-        if len(groups) == 2:
+        if len(groups) == 2 and np.ptp(x) > 0:
             u = stats.mannwhitneyu(groups[1], groups[0])
             row |= {"label_test": f"AUROC of {classes[1]}"}
             row |= {"label_value": u.statistic / (len(groups[0]) * len(groups[1])), "label_p": u.pvalue}

@@ -153,7 +153,7 @@ def measure(
             row[f"{kind}{'s' if kind == 'label' else ''}_fdr05"] = float((outcome[f"{kind}_fdr"] < 0.05).mean())
     told = table.merge(outcome, on="prototype")
     if expression is not None and gene_sets:
-        sets = gene_set_association(scores, expression, gene_sets, permutations, seed)
+        sets = gene_set_association(scores, expression, gene_sets)
         sets["fdr"] = fdr(sets["p"].to_numpy(float))  # over all prototypes and sets
         best = sets.drop_duplicates("prototype")[["prototype", "gene_set", "fdr"]]
         told = told.merge(best.rename(columns={"fdr": "set_fdr"}), on="prototype", how="left")

@@ -31,7 +31,11 @@ def write_map(path: str | Path, slide: str, drawn: SlideMap, names: list[str]) -
         values = {
             "attention": float(np.float32(drawn.attention[i])),
             "attention_percentile": round(float(percentile[i]), 2),
-            **{f"prototype_{name}": round(float(drawn.scores[i, c]), 4) for c, name in enumerate(names)},
+            **{
+                f"prototype_{name}": round(float(drawn.scores[i, c]), 4)
+                for c, name in enumerate(names)
+                if np.isfinite(drawn.scores[i, c])  # a prototype below the floors has no map
+            },
         }
         features.append(
             {

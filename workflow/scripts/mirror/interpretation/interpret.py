@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anndata
@@ -126,13 +126,18 @@ def interpret(
     )
     told = chosen.table.assign(tiles_agree=agreement(pd.concat([part.slide_means for part in parts]), chosen.scores))
     gallery["prototype"] = [names[i] for i in gallery["prototype"]]
-    genes, sets = _expression(rna, gene_sets, chosen.scores, settings, seed)
-    outcome = outcome_association(chosen.scores, patients)
+    told = told.assign(reason=below_floor(told, settings))
+    kept = list(told.loc[told["reason"] == "", "prototype"])
+    genes, sets = _expression(rna, gene_sets, chosen.scores[kept], settings)
+    # Adjusted over every prototype that was asked, not over those that are shown.
+    outcome = outcome_association(chosen.asked, patients)
+    outcome = outcome.set_index("prototype").reindex(kept).reset_index()
+    maps = {slide: without(one, told["reason"] != "") for slide, one in maps.items()}
     write_tsv(folder / "genes.tsv", genes)
     write_tsv(folder / "gene_sets.tsv", sets)
     write_tsv(folder / "gallery.tsv", gallery)
     write_tsv(folder / "scores.tsv", chosen.scores.assign(fold=chosen.folds).rename_axis("patient_id").reset_index())
-    write_tsv(folder / "prototypes.tsv", told.merge(outcome, on="prototype"))
+    write_tsv(folder / "prototypes.tsv", told.merge(outcome, on="prototype", how="left"))
     _write_maps(folder, maps, drawn, names)
     write_json(
         folder / "interpretation.json",
@@ -148,6 +153,38 @@ def interpret(
             ],
         },
     )
+
+
+def below_floor(table: pd.DataFrame, settings: InterpretationSettings) -> list[str]:
+    """Why a prototype gets no association and no map; empty where it does.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``spread``, ``match`` and ``tiles_agree`` of the chosen prototypes.
+    settings : InterpretationSettings
+        ``min_spread``, ``min_match``, ``min_agreement``.
+    """
+    floors = {"spread": settings.min_spread, "match": settings.min_match, "tiles_agree": settings.min_agreement}
+    reasons = []
+    for row in table.to_dict("records"):
+        failed = [
+            f"{name} {row[name]:.2g} below {floor:g}" if np.isfinite(row[name]) else f"{name} not defined"
+            for name, floor in floors.items()
+            if floor > 0 and not row[name] >= floor
+        ]
+        reasons.append("; ".join(failed))
+    return reasons
+
+
+def without(drawn: SlideMap, gone: pd.Series) -> SlideMap:
+    """A map without some of the chosen prototypes: their scores are NaN, their tiles are those of another."""
+    out = gone.to_numpy(bool)
+    if not out.any():
+        return drawn
+    scores = np.where(out, np.nan, drawn.scores).astype(np.float32)
+    won = np.where((drawn.won >= 0) & out[np.maximum(drawn.won, 0)], -1, drawn.won)
+    return replace(drawn, scores=scores, won=won)
 
 
 def _scan(folds, fold_scores, read, chosen: Prototypes, drawn, features, settings, min_focus, threads):
@@ -181,13 +218,13 @@ def _scan(folds, fold_scores, read, chosen: Prototypes, drawn, features, setting
     return maps, parts
 
 
-def _expression(rna, gene_sets, scores: pd.DataFrame, settings: InterpretationSettings, seed: int):
+def _expression(rna, gene_sets, scores: pd.DataFrame, settings: InterpretationSettings):
     """Gene and gene-set associations; empty tables where there is no expression."""
     if rna is None:
         empty = pd.DataFrame()
-        return gene_correlations(scores, empty), gene_set_association(scores, empty, {}, settings.permutations, seed)
+        return gene_correlations(scores, empty), gene_set_association(scores, empty, {})
     expression, masks = read_associated(rna, gene_sets, scores.index, settings.min_set)
-    sets = gene_set_association(scores, expression, masks, settings.permutations, seed)
+    sets = gene_set_association(scores, expression, masks)
     return gene_correlations(scores, expression), sets
 
 

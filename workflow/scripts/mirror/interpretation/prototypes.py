@@ -61,11 +61,14 @@ class Prototypes:
         Out-of-fold scores in standard deviations of the fold's training patients.
     folds : Series
         The testing fold of each patient.
+    asked : DataFrame (patients, K)
+        Scores of every prototype of the model; the chosen ones under their names.
     """
 
     table: pd.DataFrame
     scores: pd.DataFrame
     folds: pd.Series
+    asked: pd.DataFrame
 
     def numbers(self, fold: str) -> np.ndarray:
         """The chosen prototypes' numbers in one fold, int64."""
@@ -150,4 +153,5 @@ def choose(folds: list[FoldScores], number: int, redundant: float) -> Prototypes
         }
     )
     kept = everyone[chosen].set_axis(table["prototype"], axis=1).sort_index()
-    return Prototypes(table, kept, pd.Series(tested).loc[kept.index])
+    asked = everyone.rename(columns=dict(zip(chosen, table["prototype"], strict=True))).sort_index()
+    return Prototypes(table, kept, pd.Series(tested).loc[kept.index], asked)

@@ -22,17 +22,21 @@ log = logging.getLogger(__name__)
 KEYS = ["cohort", "encoder", "scheme", "task", "method", "protocol", "modality", "head"]
 REPLICATE = ["seed", "repeat", "draw"]
 COMMON = [*KEYS, "repeat", "fold", "draw", "seed", "patient_id"]
-SUBTYPING = [*COMMON, "y_true", "classes", "probabilities"]
-SURVIVAL = [*COMMON, "time_days", "event", "risk", "risk_group", "survival_times", "survival"]
+OPTIONAL = ("penalty", "refits", "train_n", "train_events")
+"""Columns that a method may leave out."""
+SUBTYPING = [*COMMON, "y_true", "classes", "probabilities", *OPTIONAL]
+SURVIVAL = [*COMMON, "time_days", "event", "risk", "risk_group", "survival_times", "survival", *OPTIONAL]
 RETRIEVAL = [*COMMON, "rank", "candidates"]
 COLUMNS = {"subtyping": SUBTYPING, "survival": SURVIVAL, "retrieval": RETRIEVAL}
+
 
 _TYPES = {
     **{name: pa.string() for name in [*KEYS, "patient_id", "y_true", "risk_group"]},
     **{name: pa.int64() for name in ["repeat", "fold", "draw", "seed", "event", "candidates"]},
-    **{name: pa.float64() for name in ["time_days", "risk", "rank"]},
+    **{name: pa.float64() for name in ["time_days", "risk", "rank", "penalty", "train_n", "train_events"]},
     **{name: pa.list_(pa.float64()) for name in ["probabilities", "survival_times", "survival"]},
     "classes": pa.list_(pa.string()),
+    "refits": pa.list_(pa.float32()),
 }
 
 
@@ -55,6 +59,7 @@ def write_predictions(path: str | Path, frame: pd.DataFrame, task: str, metadata
         Stored as JSON under the key ``mirror`` of the file's metadata, with the code's version.
     """
     columns = COLUMNS[task]
+    frame = frame.assign(**{name: None for name in OPTIONAL if name in columns and name not in frame})
     missing = [name for name in columns if name not in frame]
     if missing:
         raise ValueError(f"predictions lack the columns {missing}")
@@ -91,6 +96,23 @@ def read_predictions(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise InputError(f"lacks the columns {', '.join(missing)}", file=path, remedy="write it with this workflow")
     raw = (table.schema.metadata or {}).get(b"mirror", b"{}")
     return table.to_pandas(), json.loads(raw)
+
+
+def fit_notes(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """What the prediction files say of their fits: covariates, fallbacks, left-out folds; one row per note.
+
+    Returns
+    -------
+    DataFrame
+        cohort, encoder, scheme, task, method, metric (always ``fit``), reason.
+    """
+    rows = []
+    for path in paths:
+        frame, metadata = read_predictions(path)
+        if len(frame):
+            keys = {name: frame[name].iloc[0] for name in ("cohort", "encoder", "scheme", "task", "method")}
+            rows += [{**keys, "metric": "fit", "reason": str(note)} for note in metadata.get("notes", [])]
+    return pd.DataFrame(rows, columns=["cohort", "encoder", "scheme", "task", "method", "metric", "reason"])
 
 
 def read_all(paths: Sequence[str | Path]) -> dict[str, pd.DataFrame]:

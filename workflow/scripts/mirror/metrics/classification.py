@@ -8,7 +8,10 @@ A value that is not defined for a resample (a class drawn by nobody) is NaN ther
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from scipy.stats import rankdata
 
 ECE_BINS = 10
 
@@ -95,7 +98,43 @@ def align_classes(truth: np.ndarray, classes: list, probabilities: list) -> tupl
     return np.array([position[str(name)] for name in truth]), p, names
 
 
-def subtyping_metrics(truth: np.ndarray, p: np.ndarray, w: np.ndarray) -> dict[str, np.ndarray]:
+def within_folds(
+    area: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    positive: np.ndarray,
+    score: np.ndarray,
+    w: np.ndarray,
+    fold: np.ndarray,
+) -> np.ndarray:
+    """A ranking metric pooled within folds: scores of two folds come from two models and have no common scale.
+
+    Parameters
+    ----------
+    area : callable
+        `auroc`, whose folds count by their pairs, or `average_precision`, whose folds count by their positives.
+    positive, score, w
+        As for `auroc`.
+    fold : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (R,)
+        NaN where no fold has both classes.
+    """
+    total, weight = np.zeros(len(w)), np.zeros(len(w))
+    for number in np.unique(fold):
+        rows = np.flatnonzero(fold == number)
+        some, y = w[:, rows], positive[rows]
+        pos, neg = some[:, y].sum(axis=1, dtype=float), some[:, ~y].sum(axis=1, dtype=float)
+        share = np.where((pos > 0) & (neg > 0), pos * neg if area is auroc else pos, 0.0)
+        if share.any():
+            total += share * np.nan_to_num(area(y, score[rows], some))
+            weight += share
+    return _ratio(total, weight)
+
+
+def subtyping_metrics(
+    truth: np.ndarray, p: np.ndarray, w: np.ndarray, fold: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """All metrics of subtyping.
 
     Parameters
@@ -103,6 +142,8 @@ def subtyping_metrics(truth: np.ndarray, p: np.ndarray, w: np.ndarray) -> dict[s
     truth : ndarray of int, shape (n,)
     p : ndarray of float, shape (n, C)
     w : ndarray of float, shape (R, n)
+    fold : ndarray of int, shape (n,), optional
+        The model that each row comes from; one by default. AUROC and AUPRC compare rows of one model only.
 
     Returns
     -------
@@ -123,23 +164,75 @@ def subtyping_metrics(truth: np.ndarray, p: np.ndarray, w: np.ndarray) -> dict[s
     with np.errstate(invalid="ignore"):
         kappa = np.where(chance < 1, (agreement - chance) / np.where(chance < 1, 1 - chance, 1), np.nan)
     present = actual > 0
-    with_area = present & (actual < total[:, None])
+    fold = np.zeros(len(truth), dtype=int) if fold is None else fold
     areas = {name: np.full((len(w), classes), np.nan) for name in ("auroc", "auprc")}
     for k in range(classes):
         if 0 < one_hot[:, k].sum() < len(truth):
-            areas["auroc"][:, k] = auroc(truth == k, p[:, k], w)
-            areas["auprc"][:, k] = average_precision(truth == k, p[:, k], w)
+            areas["auroc"][:, k] = within_folds(auroc, truth == k, p[:, k], w, fold)
+            areas["auprc"][:, k] = within_folds(average_precision, truth == k, p[:, k], w, fold)
     brier = ((p - one_hot) ** 2).sum(axis=1) * (0.5 if classes == 2 else 1.0)
     return {
         "accuracy": agreement,
         "balanced_accuracy": _mean(_ratio(hit, actual), present),
         "macro_f1": _mean(_ratio(2 * hit, actual + called), (actual + called) > 0),
-        "auroc": _mean(areas["auroc"], with_area),
-        "auprc": _mean(areas["auprc"], with_area),
+        "auroc": _mean(areas["auroc"], np.isfinite(areas["auroc"])),
+        "auprc": _mean(areas["auprc"], np.isfinite(areas["auprc"])),
         "kappa": kappa,
         "brier": _ratio(w @ brier, w.sum(axis=1)),
         "ece": _calibration_error(truth == guess, p.max(axis=1), w),
     }
+
+
+def metrics_of_models(truth: np.ndarray, p: np.ndarray, fold: np.ndarray) -> dict[str, np.ndarray]:
+    """The metrics of `subtyping_metrics` (without ece) of the same patients under many sets of probabilities.
+
+    Parameters
+    ----------
+    truth : ndarray of int, shape (n,)
+    p : ndarray of float, shape (B, n, C)
+    fold : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    dict of str to ndarray, shape (B,)
+        Without a metric that no class defines. Ties in AUPRC are broken by the patients' order.
+    """
+    classes, n = p.shape[2], len(truth)
+    guess, one_hot = p.argmax(axis=2), np.eye(classes)[truth]
+    called = np.eye(classes)[guess]  # (B, n, C)
+    actual, total = one_hot.sum(axis=0), called.sum(axis=1)
+    hit = np.einsum("bnc,nc->bc", called, one_hot)
+    agreement, chance = hit.sum(axis=1) / n, (actual * total).sum(axis=1) / n**2
+    present = actual > 0
+    area, precision = [], []
+    for k in range(classes):
+        sums = np.zeros((4, len(p)))
+        for number in np.unique(fold):
+            rows = np.flatnonzero(fold == number)
+            y, score = truth[rows] == k, p[:, rows, k]
+            pos, neg = int(y.sum()), int((~y).sum())
+            if not pos or not neg:
+                continue
+            ranks = rankdata(score, axis=1)
+            sums[0] += ranks[:, y].sum(axis=1) - pos * (pos + 1) / 2
+            sums[1] += pos * neg
+            met = y[np.argsort(-score, axis=1, kind="stable")]
+            sums[2] += (np.cumsum(met, axis=1) / np.arange(1, len(rows) + 1) * met).sum(axis=1)
+            sums[3] += pos
+        if sums[1].any():
+            area.append(sums[0] / sums[1])
+            precision.append(sums[2] / sums[3])
+    f1 = _ratio(2 * hit, actual + total)
+    found = {
+        "accuracy": agreement,
+        "balanced_accuracy": (hit[:, present] / actual[present]).mean(axis=1),
+        "macro_f1": _mean(f1, (actual + total) > 0),
+        "kappa": np.divide(agreement - chance, 1 - chance, out=np.full(len(p), np.nan), where=chance < 1),
+        "brier": ((p - one_hot) ** 2).sum(axis=2).mean(axis=1) * (0.5 if classes == 2 else 1.0),
+    }
+    if area:
+        found |= {"auroc": np.mean(area, axis=0), "auprc": np.mean(precision, axis=0)}
+    return found
 
 
 def _mean(values: np.ndarray, use: np.ndarray) -> np.ndarray:
@@ -148,7 +241,17 @@ def _mean(values: np.ndarray, use: np.ndarray) -> np.ndarray:
 
 
 def _calibration_error(correct: np.ndarray, confidence: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Expected calibration error; its own noise is removed bin by bin.
+
+    The gap of a bin is the mean of n differences, so that its square is too large by their variance over
+    n, even where the probabilities are perfect: it is taken off before the root (Brocker 2012).
+    """
     place = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gap = np.zeros((len(correct), ECE_BINS))
-    gap[np.arange(len(correct)), place] = correct - confidence
-    return _ratio(np.abs(w @ gap).sum(axis=1), w.sum(axis=1))
+    member = np.zeros((len(correct), ECE_BINS))
+    member[np.arange(len(correct)), place] = 1.0
+    gap = member * (correct - confidence)[:, None]
+    count, first, second = w @ member, w @ gap, w @ gap**2
+    mean = np.divide(first, count, out=np.zeros_like(first), where=count > 0)
+    spread = np.divide(second, count, out=np.zeros_like(first), where=count > 0) - mean**2
+    noise = np.divide(spread, count - 1, out=mean**2, where=count > 1)  # a bin of one patient says nothing
+    return _ratio((count * np.sqrt(np.maximum(mean**2 - noise, 0.0))).sum(axis=1), w.sum(axis=1))

@@ -29,7 +29,8 @@ class Censoring:
     times, probability : ndarray
         Steps of G.
     limit : float
-        The last time (days) with G of at least a tenth.
+        The last time (days) at which at least a tenth of the training patients are under observation, and
+        at which the estimate is not zero.
     """
 
     times: np.ndarray
@@ -39,8 +40,12 @@ class Censoring:
     @classmethod
     def fit(cls, time: np.ndarray, event: np.ndarray) -> Censoring:
         """Fit on training patients, days and 1 for an event."""
-        times, g = kaplan_meier_estimator(np.asarray(event) == 1, np.asarray(time, dtype=float), reverse=True)
-        good = g >= MIN_UNDER_OBSERVATION
+        observed = np.asarray(time, dtype=float)
+        if len(observed) == 0:
+            return cls(np.empty(0), np.empty(0), 0.0)
+        times, g = kaplan_meier_estimator(np.asarray(event) == 1, observed, reverse=True)
+        share = 1 - np.searchsorted(np.sort(observed), times, side="left") / len(observed)
+        good = (share >= MIN_UNDER_OBSERVATION) & (g > 0)
         return cls(times, g, float(times[good].max()) if good.any() else 0.0)
 
     def at(self, t: np.ndarray) -> np.ndarray:
@@ -112,6 +117,52 @@ def brier_by_patient(fold: FoldRisks, at: np.ndarray | None = None) -> np.ndarra
     return np.trapezoid(score, at, axis=1) / (at[-1] - at[0])
 
 
+def ranking_tables(fold: FoldRisks, horizons_days: Sequence[float]) -> dict[str, np.ndarray]:
+    """Weights of the pairs that each ranking metric compares, (n, n) by metric; without those beyond the limit."""
+    comparable = _comparable(fold.time, fold.event)
+    g = np.maximum(fold.censoring.at(fold.time), 1e-12)
+    # Uno's C leaves pairs out whose first event falls beyond the time limit.
+    within = comparable * ((fold.time < fold.censoring.limit) / g**2)[:, None]
+    tables = {"c_index": comparable.astype(float), "c_index_uno": within}
+    for horizon in horizons_days:
+        if horizon < fold.censoring.limit:
+            tables[f"auc_{horizon:.0f}d"] = _case_control(fold, horizon)
+    return tables
+
+
+def ranking_of_risks(
+    folds: Sequence[FoldRisks], risks: Sequence[np.ndarray], horizons_days: Sequence[float]
+) -> dict[str, np.ndarray]:
+    """The ranking metrics, pooled within folds, under several risks of the same patients.
+
+    Parameters
+    ----------
+    folds : sequence of FoldRisks
+    risks : sequence of ndarray, shapes (B, n)
+        For each fold.
+    horizons_days : sequence of float
+
+    Returns
+    -------
+    dict of str to ndarray, shape (B,)
+        As `survival_metrics` names them; without those that no pair defines.
+    """
+    won: dict[str, np.ndarray] = {}
+    total: dict[str, float] = {}
+    for fold, risk in zip(folds, risks, strict=True):
+        for name, table in ranking_tables(fold, horizons_days).items():
+            cases = np.flatnonzero(table.any(axis=1))
+            difference = risk[:, cases, None] - risk[:, None, :]
+            share = (difference > 1e-8) + 0.5 * (np.abs(difference) <= 1e-8)
+            won[name] = won.get(name, 0.0) + np.einsum("bcn,cn->b", share, table[cases])
+            total[name] = total.get(name, 0.0) + table.sum()
+    found = {name: value / total[name] for name, value in won.items() if total[name] > 0}
+    areas = [found[name] for name in found if name.startswith("auc_")]
+    if areas:
+        found["auc_mean"] = np.mean(areas, axis=0)
+    return found
+
+
 def survival_metrics(
     folds: Sequence[FoldRisks], w: np.ndarray, horizons_days: Sequence[float]
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -137,15 +188,7 @@ def survival_metrics(
     ibs, ibs_weight = np.zeros(len(w)), np.zeros(len(w))
     for fold in folds:
         weight = w[:, fold.columns]
-        comparable = _comparable(fold.time, fold.event)
-        g = np.maximum(fold.censoring.at(fold.time), 1e-12)
-        # Uno's C leaves pairs out whose first event falls beyond the time limit.
-        within = comparable * ((fold.time < fold.censoring.limit) / g**2)[:, None]
-        tables = {"c_index": comparable.astype(float), "c_index_uno": within}
-        for horizon in horizons_days:
-            if horizon < fold.censoring.limit:
-                tables[f"auc_{horizon:.0f}d"] = _case_control(fold, horizon)
-        for name, table in tables.items():
+        for name, table in ranking_tables(fold, horizons_days).items():
             a, b = _pairs(weight, table, fold.risk)
             won[name] += a
             total[name] += b
@@ -174,10 +217,24 @@ def survival_metrics(
     return values, left_out
 
 
-def logrank_p(time: np.ndarray, event: np.ndarray, group: np.ndarray) -> float | None:
-    """Log-rank test between risk groups; None with one group only, or without events."""
-    event = np.asarray(event) == 1
+def logrank(time: np.ndarray, event: np.ndarray, group: np.ndarray) -> tuple[float, float] | None:
+    """Log-rank statistic and its nominal p; None where it is not defined: one group, no event, no variance.
+
+    The p value is that of groups which were fixed before follow-up. Groups by models of a cross-validation
+    are not: see `mirror.evaluation.permutation`.
+    """
+    event, group = np.asarray(event) == 1, np.asarray(group)
     if len(set(group)) < 2 or not event.any():
         return None
-    _, p = compare_survival(Surv.from_arrays(event, time), np.asarray(group))
-    return float(p) if np.isfinite(p) else None
+    try:
+        with np.errstate(all="ignore"):
+            value, p = compare_survival(Surv.from_arrays(event, time), group)
+    except (np.linalg.LinAlgError, ValueError, ZeroDivisionError):
+        return None  # one death, or all in one risk set of one group: no variance to compare with
+    return (float(value), float(p)) if np.isfinite(value) and np.isfinite(p) else None
+
+
+def logrank_p(time: np.ndarray, event: np.ndarray, group: np.ndarray) -> float | None:
+    """Log-rank test between risk groups; None with one group only, or without events."""
+    found = logrank(time, event, group)
+    return None if found is None else found[1]

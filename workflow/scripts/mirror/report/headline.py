@@ -51,6 +51,7 @@ def answers(
             here = methods[methods["encoder"].isin([encoder, "none"])].sort_values("value", ascending=False)
             if here.empty:
                 continue
+            here = _declared(here)
             best = here.iloc[0]
             size = f"{int(best['n'])} patients" + ("" if pd.isna(best["events"]) else f", {int(best['events'])} events")
             place = ", ".join(filter(None, [scheme, "" if encoder == "none" else encoder, size]))
@@ -74,21 +75,42 @@ def _versus(comparisons: pd.DataFrame, best: pd.Series, here: pd.DataFrame, enco
     if others.empty:
         return "There is no other method to compare it with."
     second = others.iloc[0]
-    rows = comparisons[
-        (comparisons["cohort"] == best["cohort"])
-        & (comparisons["scheme"] == best["scheme"])
-        & (comparisons["task"] == best["task"])
-        & (comparisons["metric"] == metric)
-        & (comparisons["encoder"] == encoder)
-        & (comparisons["test"] == "bootstrap")
-    ].fillna({f"{name}_{side}": "" for name in SIDE for side in "ab"})
+    family = rows = _of_target(comparisons, best, encoder, metric)
     for name in SIDE:
         rows = rows[(rows[f"{name}_a"] == best[name]) & (rows[f"{name}_b"] == second[name])]
     if rows.empty:
         return f"The runner-up, {_called(second)} ({second['value']:.3f}), was scored on other patients: no comparison."
     row = rows.iloc[0]
-    verdict = "It differs from" if row["p_holm"] < ALPHA else "It cannot be told from"
-    return (
-        f"{verdict} the runner-up, {_called(second)} at {second['value']:.3f}: difference {row['difference']:.3f}"
-        f"{_interval(row)}, p = {row['p_holm']:.2g} after Holm's correction over the table."
+    told = (
+        f"the runner-up, {_called(second)} at {second['value']:.3f}: difference {row['difference']:.3f}"
+        f"{_interval(row)}, p = {row['p_holm']:.2g} after Holm's correction over the {len(family)} pairs of "
+        "pre-declared rows."
     )
+    if row["p_holm"] < ALPHA:
+        return f"It differs from {told}"
+    return (
+        f"It cannot be told apart from {told} This cohort could have shown a difference of "
+        f"{row['smallest_difference']:.3f} or more (power 80 %)."
+    )
+
+
+def _of_target(comparisons: pd.DataFrame, row: pd.Series, encoder: str, metric: str) -> pd.DataFrame:
+    """The family of tests that a row stands in."""
+    some = comparisons[
+        (comparisons["cohort"] == row["cohort"])
+        & (comparisons["scheme"] == row["scheme"])
+        & (comparisons["task"] == row["task"])
+        & (comparisons["metric"] == metric)
+        & (comparisons["encoder"] == encoder)
+        & (comparisons["table"] == "full")
+    ]
+    some = some[some["in_family"].astype(bool)] if len(some) else some
+    return some.fillna({f"{name}_{side}": "" for name in SIDE for side in "ab"})
+
+
+def _declared(here: pd.DataFrame) -> pd.DataFrame:
+    """The pre-declared row of each method; all rows of metrics that do not say which these are."""
+    if "declared" not in here:
+        return here
+    chosen = here[here["declared"].astype(str) == "True"]
+    return chosen if len(chosen) else here

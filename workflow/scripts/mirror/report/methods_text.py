@@ -48,6 +48,12 @@ def slides_text(config: dict) -> list[str]:
     return out
 
 
+def _grid(values: list[float]) -> str:
+    """A penalty, or the grid it was chosen from."""
+    text = ", ".join(f"{value:g}" for value in values)
+    return f"C = {text}, fixed" if len(values) == 1 else f"chosen among C = {text}"
+
+
 def methods_text(config: dict) -> list[str]:
     """The methods in words, with the settings of this run."""
     model, train = config["pretrain"]["model"], config["pretrain"]["train"]
@@ -56,6 +62,7 @@ def methods_text(config: dict) -> list[str]:
         "{}: {} folds, {} repeats, {}".format(name, s["folds"], s["repeats"], s["kind"])
         for name, s in config["splits"].items()
     )
+    statistics = config["evaluation"]["statistics"]
     pairs = "; ".join(f"{t['source']} to {t['target']}" for t in config["evaluation"]["transfer"])
     transfer = (
         f"Zero-shot transfer of risk ({pairs}): the source's gene selection, scaling, model and survival head of each "
@@ -72,11 +79,14 @@ def methods_text(config: dict) -> list[str]:
         f"{model['embed_dim']}, {model['tokens']} tiles a bag, batch {train['batch_size']}, learning rate "
         f"{train['lr']:g}); the number of epochs was fixed beforehand. Embeddings of all tiles were computed once and "
         f"probed by a linear model ({probe['solver']}), its penalty chosen on an inner split of the training patients.",
-        f"Few-shot: {few['k']} training patients a class or time bin, {few['draws']} draws without replacement. "
+        f"Few-shot: {few['k']} training patients per class, or per time bin (half with an event, half without), "
+        f"{few['draws']} draws without replacement, the same for every method; penalty {_grid(few['C'])}. "
         f"Survival: {config['evaluation']['survival']['bins']} time bins at quantiles of the training patients' event "
         "times; risk groups by the training median; one risk a patient.",
-        f"Intervals: {config['evaluation']['statistics']['level']:.0%}, "
-        f"{config['evaluation']['statistics']['bootstrap']} bootstrap resamples over patients of the pooled "
-        "out-of-fold predictions. Comparisons are paired, with Holm's correction over a table.",
+        f"Intervals: {statistics['level']:.0%}, {statistics['bootstrap']} bootstrap resamples of the test patients, "
+        f"joined with {statistics['refits']} refits of the linear heads on resampled training patients; where a model "
+        "is not refitted, the interval over test patients is widened by the square root of two. Ranking metrics "
+        "compare patients of one fold only. Tests: one family per target and patch encoder, the primary metric (AUROC, "
+        "C-index) of one pre-declared row per method, all pairs, Holm's correction.",
         *([transfer] if pairs else []),
     ]

@@ -36,8 +36,24 @@ def draw_shots(groups: np.ndarray, k: int, seed: int, repeat: int, fold: int, dr
 
 
 def survival_groups(time: np.ndarray, event: np.ndarray, bins: int) -> np.ndarray:
-    """Time bins of training patients, at quantiles of their event times, for k-shot draws."""
-    return assign_bins(time, time_bins(time, event, bins))
+    """Time bin and event of training patients, for k-shot draws: int64 (n,).
+
+    Bins lie at quantiles of the event times. Events are a stratum of their own: drawn by time alone, most
+    draws of a cohort with few deaths hold too few of them for any model.
+    """
+    return assign_bins(time, time_bins(time, event, bins)) * 2 + (np.asarray(event) == 1)
+
+
+def fewshot_settings(settings: EvaluationSettings) -> EvaluationSettings:
+    """Settings of heads that are fitted on a draw: penalties of `fewshot.C`, no refits (the draws vary instead)."""
+    grid = list(settings.fewshot.C)
+    return settings.model_copy(
+        update={
+            "probe": settings.probe.model_copy(update={"C": grid}),
+            "survival": settings.survival.model_copy(update={"cox_C": grid}),
+            "statistics": settings.statistics.model_copy(update={"refits": 0}),
+        }
+    )
 
 
 def training_sets(
@@ -64,10 +80,13 @@ def training_sets(
     if "linear" in settings.protocols:
         yield "linear", 0, list(table.index)
     if "fewshot" in settings.protocols:
+        k = settings.fewshot.k
         if task == "subtyping":
             groups = table["label"].to_numpy(str)
         else:
-            groups = survival_groups(table["time_days"].to_numpy(float), table["event"], settings.survival.bins)
+            time, event = table["time_days"].to_numpy(float), table["event"].to_numpy(float)
+            groups = survival_groups(time, event, settings.survival.bins)
+            k = -(-k // 2)  # half of a bin's patients with an event, half without
         for draw in range(settings.fewshot.draws):
-            chosen = draw_shots(groups, settings.fewshot.k, seed, repeat, fold, draw)
+            chosen = draw_shots(groups, k, seed, repeat, fold, draw)
             yield "fewshot", draw, list(table.index[chosen])

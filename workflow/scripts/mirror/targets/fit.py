@@ -7,9 +7,11 @@ import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
 from ..heads.logistic import LogisticHead
+from ..heads.refits import refit_of, training_weights
 from ..heads.scaling import PLAIN, Scaling
 from ..heads.stored import Head
 from ..heads.survival import HEADS
+from .base import by_patient
 from .classes import subtyping_rows
 from .survival import outcome_of, survival_rows
 
@@ -76,11 +78,41 @@ def fit_task(
     Returns
     -------
     rows : pandas.DataFrame
+        With ``penalty``, the chosen C, and ``refits`` (`mirror.heads.refits`).
     notes : list of str
         Fallbacks that were taken.
     """
     model = fit_head(task, head, x, table, settings, seed, scaling)
-    return predict_rows(model, x_test, table_test), model.notes_
+    rows = predict_rows(model, x_test, table_test).assign(penalty=model.penalty_)
+    moved = predict_refits(model, x, table, x_test, settings, seed)
+    return rows.assign(refits=by_patient(moved, len(rows))), model.notes_
+
+
+def predict_refits(
+    model: Head, x: np.ndarray, table: pd.DataFrame, x_test: np.ndarray, settings: EvaluationSettings, seed: int
+) -> np.ndarray | None:
+    """Predictions by the head refitted on resampled training patients; None where it is not.
+
+    Parameters
+    ----------
+    model : Head
+        Fitted on ``x`` (n, D), whose patients' outcomes are in ``table``.
+    x_test : ndarray, shape (m, D)
+    settings : EvaluationSettings
+        ``statistics.refits``: how many.
+    seed : int
+
+    Returns
+    -------
+    ndarray or None
+        Probabilities (B, m, K) or risks (B, m).
+    """
+    draws = settings.statistics.refits
+    if draws < 2:
+        return None
+    y = table["label"].to_numpy(str) if isinstance(model, LogisticHead) else outcome_of(table)
+    step = refit_of(model, x, y, x_test)
+    return None if step is None else step(training_weights(list(table.index), seed, draws))
 
 
 def heads_of(task: str, settings: EvaluationSettings) -> list[str]:

@@ -279,7 +279,9 @@ class _Run:
         rows = [*self.pairs.rna[visit.pairs], *visit.rna]
         patients = [self.data.rna_patients[i] for i in rows]
         found = self.group.share(find_culprit(self.model, batch.bags, batch.rna, slides, patients))
-        raise_not_finite(next((f for f in found if f), None), self.bags, self.epoch + 1, step + 1, slides)
+        raise_not_finite(
+            next((f for f in found if f), None), self.bags, self.epoch + 1, step + 1, slides, self.precision
+        )
 
     def _end_epoch(self) -> None:
         """Log the epoch, watch, and save the state."""

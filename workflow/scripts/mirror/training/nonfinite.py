@@ -51,8 +51,17 @@ def find_culprit(
     return None
 
 
-def raise_not_finite(found: dict | None, source: BagSource, epoch: int, step: int, slides: Sequence[str]) -> None:
+def raise_not_finite(
+    found: dict | None,
+    source: BagSource,
+    epoch: int,
+    step: int,
+    slides: Sequence[str],
+    precision: torch.dtype = torch.float32,
+) -> None:
     """Stop the run with one line that names the step and the culprit.
+
+    ``precision`` is that of the step; the culprit is looked for in float32.
 
     Raises
     ------
@@ -60,6 +69,13 @@ def raise_not_finite(found: dict | None, source: BagSource, epoch: int, step: in
         Always.
     """
     place = f"the loss of epoch {epoch}, step {step} is not finite"
+    if found is None and precision in (torch.float16, torch.bfloat16):
+        name = str(precision).removeprefix("torch.")
+        raise InputError(
+            f"{place}, while inputs and embeddings are finite in float32: a value overflowed in half precision ({name}"
+            f", largest {torch.finfo(precision).max:.4g})",
+            remedy="set train.precision: float32 (or bfloat16 for float16), or lower train.lr",
+        )
     if found is None:
         raise InputError(
             f"{place} though every input is (slides {', '.join(slides[:4])}{' ...' if len(slides) > 4 else ''})",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from ..dataset.paired import Fold, PairedData
 from ..model.losses import compute_losses
 from ..model.mirror import Mirror
 from .monitor import Means, retrieval, spread, variance
+
+log = logging.getLogger(__name__)
 
 
 class Watcher:
@@ -45,6 +49,8 @@ class Watcher:
         self.device, self.precision = device, precision
         number = {p: i for i, p in enumerate(sorted(set(fold.patients)))}
         self.patients = torch.tensor([number[p] for p in fold.patients])
+        if len(number) == 1:
+            log.warning("the validation split holds one patient: losses, spread and retrieval cannot be told on it")
 
     def __len__(self) -> int:
         return len(self.fold)
@@ -78,6 +84,10 @@ class Watcher:
         model.train(training)
         slide, rna, slide_aligned, rna_aligned = (torch.cat(parts) for parts in zip(*aligned, strict=True))
         found = means.result()
+        if len(set(self.fold.patients)) < 2:
+            # One patient has no spread, nothing to be told from and a rank that cannot be missed: no number
+            # but the scale, rather than perfect ones.
+            return {"logit_scale": found["logit_scale"]}
         for modality, embedding in (("wsi", slide), ("rna", rna)):
             found[f"var_{modality}"] = float(variance(embedding))
             found[f"spread_{modality}"] = float(spread(embedding))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...config.evaluation import EvaluationSettings
-from ...heads.logistic import fit_logistic
+from ...heads.logistic import LogisticHead
 from ...heads.scaling import Scaling
-from ...heads.survival import fit_survival
+from ...heads.survival import HEADS, outcome
+from ...targets.base import by_patient
+from ...targets.fit import predict_refits
 from ..fold_data import FoldData
 from ..paired import paired
 from ..registry import baseline
@@ -26,25 +28,39 @@ def fit(fold: FoldData):
     if fold.task == "subtyping":
         truth = train["label"].to_numpy(str)
         # Both models know the same classes, in the same order: those of the same patients.
-        found = [fit_logistic(a, truth, b, settings.probe, fold.seed, scaling) for a, b in (wsi, rna)]
-        return [("logistic", fold.class_rows(test, found[0][0], np.mean([p for _, p in found], axis=0)))]
+        models = [LogisticHead(settings.probe, fold.seed, scaling).fit(a, truth) for a, _ in (wsi, rna)]
+        p = np.mean([model.predict_proba(b) for model, (_, b) in zip(models, (wsi, rna), strict=True)], axis=0)
+        refits = [
+            predict_refits(model, a, train, b, settings, fold.seed)
+            for model, (a, b) in zip(models, (wsi, rna), strict=True)
+        ]
+        rows = fold.class_rows(test, models[0].classes_.tolist(), p)
+        return [("logistic", rows.assign(refits=by_patient(mean_of(refits), len(test))))]
     return [(head, _survival(fold, settings, wsi, rna, train, test, head, scaling)) for head in fold.heads()]
 
 
 def _survival(fold: FoldData, settings: EvaluationSettings, wsi, rna, train, test, head: str, scaling: Scaling):
     time, event = fold.outcome(train)
-    risks, risks_train, curves = [], [], []
+    risks, risks_train, curves, refits = [], [], [], []
     for a, b in (wsi, rna):
         everybody = np.concatenate([a, b])  # one fit predicts training patients (for the scale) and test patients
-        found, notes = fit_survival(
-            a, time, event, everybody, head, settings.survival, settings.probe, fold.seed, scaling
-        )
-        fold.notes += notes
+        model = HEADS[head](settings.survival, settings.probe, fold.seed, scaling).fit(a, outcome(time, event))
+        found = model.prediction(everybody)
+        fold.notes += model.notes_
         of_train = found.risk[: len(a)]
         spread = of_train.std() or 1.0
         risks_train.append((of_train - of_train.mean()) / spread)
         risks.append((found.risk[len(a) :] - of_train.mean()) / spread)
         curves.append(found.survival[len(a) :])
+        moved = predict_refits(model, a, train, b, settings, fold.seed)
+        refits.append(None if moved is None else (moved - of_train.mean()) / spread)
         times = found.times
     threshold = float(np.median(np.mean(risks_train, axis=0)))
-    return fold.risk_rows(test, np.mean(risks, axis=0), threshold, times, np.mean(curves, axis=0))
+    rows = fold.risk_rows(test, np.mean(risks, axis=0), threshold, times, np.mean(curves, axis=0))
+    return rows.assign(refits=by_patient(mean_of(refits), len(test)))
+
+
+def mean_of(refits: list[np.ndarray | None]) -> np.ndarray | None:
+    """Mean of two models' refits; None unless both have them."""
+    known = [values for values in refits if values is not None]
+    return np.mean(known, axis=0) if len(known) == len(refits) else None

@@ -20,6 +20,9 @@ def fit(fold: FoldData):
     net = ElasticCoxHead(
         settings.survival, settings.probe, fold.seed, fold.clipped, tuple(settings.baseline.cox_l1_ratio)
     )
+    events = int(fold.outcome(train)[1].sum())
+    if events < settings.survival.min_events:
+        fold.notes.append(f"coxnet: {events} training events, penalties count the same instead of being weighted")
     found = net.fit(x, outcome(*fold.outcome(train))).prediction(x_test)
     return [
         ("coxnet", fold.risk_rows(test, found.risk, found.threshold, found.times, found.survival)),

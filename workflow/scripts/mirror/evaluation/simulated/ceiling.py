@@ -18,7 +18,7 @@ from ...core.hashing import sha256_file
 from ...heads.survival import TooFewEvents
 from ...io.predictions import Names, Result, empty, stamp
 from ...io.splits import iterate_folds
-from ...targets.base import usable
+from ...targets.base import who_takes_part
 
 MODALITY = "truth"
 HEAD = {"subtyping": "logistic", "survival": "cox"}
@@ -63,15 +63,18 @@ def evaluate_ceiling(
     -------
     Result
     """
-    known = usable(patients, task)
-    parts, seen, notes = [], {}, []
+    known, notes = who_takes_part(patients, task)
+    parts, seen = [], {}
     for fold in iterate_folds(splits):
         train, test = (
             known.loc[[p for p in side if p in known.index and p in factors.index]] for side in (fold.train, fold.test)
         )
         seen[fold.name] = {"train": list(train.index)}
         if not len(train) or not len(test):
-            notes.append(f"{fold.name}: no {'training' if not len(train) else 'test'} patients with a known outcome")
+            if len(known):
+                notes.append(
+                    f"{fold.name}: no {'training' if not len(train) else 'test'} patients with a known outcome"
+                )
             continue
         data = FoldData(task, train, test, settings, seed)
         x, x_test = (factors.loc[part.index].to_numpy() for part in (train, test))

@@ -40,25 +40,63 @@ def unpack(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return truth, mean[list(range(len(classes)))].to_numpy(), classes
 
 
+def _one_curve(truth: np.ndarray, score: np.ndarray, kind: str) -> np.ndarray:
+    """One model's curve on the grid."""
+    if kind == "roc":
+        fpr, tpr, _ = roc_curve(truth, score)
+        return np.interp(GRID, fpr, tpr)
+    precision, recall, _ = precision_recall_curve(truth, score)
+    return np.interp(GRID, recall[::-1], precision[::-1])
+
+
+def _weight(truth: np.ndarray, kind: str) -> float:
+    """What a model's curve counts: its pairs, or its positives; nothing with one class alone, as in the metrics."""
+    positive, negative = float(truth.sum()), float(len(truth) - truth.sum())
+    if not positive or not negative:
+        return 0.0
+    return positive * negative if kind == "roc" else positive
+
+
+def _mean_curve(models: list[tuple[np.ndarray, np.ndarray]], kind: str) -> np.ndarray | None:
+    """Weighted mean of the models' curves: its area is the pooled metric. None without both classes in any."""
+    weights = [_weight(truth, kind) for truth, _ in models]
+    if not sum(weights):
+        return None
+    some = [w * _one_curve(t, s, kind) for w, (t, s) in zip(weights, models, strict=True) if w]
+    return np.sum(some, axis=0) / sum(weights)
+
+
 def _band(
-    truth: np.ndarray, score: np.ndarray, kind: str, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A curve on a fixed grid with its pointwise 95 % band, by bootstrap over patients."""
-
-    def curve(t: np.ndarray, s: np.ndarray) -> np.ndarray:
-        if kind == "roc":
-            fpr, tpr, _ = roc_curve(t, s)
-            return np.interp(GRID, fpr, tpr)
-        precision, recall, _ = precision_recall_curve(t, s)
-        return np.interp(GRID, recall[::-1], precision[::-1])
-
+    models: list[tuple[np.ndarray, np.ndarray]], kind: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
+    """Mean curve on a fixed grid, its pointwise 95 % band by bootstrap over the test patients, and its area."""
+    middle = _mean_curve(models, kind)
+    if middle is None:
+        return None
     draws = []
     for _ in range(RESAMPLES):
-        pick = rng.integers(0, len(truth), len(truth))
-        if 0 < truth[pick].sum() < len(pick):
-            draws.append(curve(truth[pick], score[pick]))
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-    return curve(truth, score), low, high
+        picks = [rng.integers(0, len(t), len(t)) for t, _ in models]
+        drawn = _mean_curve([(t[i], s[i]) for i, (t, s) in zip(picks, models, strict=True)], kind)
+        if drawn is not None:
+            draws.append(drawn)
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0) if draws else (middle, middle)
+    area = roc_auc_score if kind == "roc" else average_precision_score
+    weights = [_weight(t, kind) for t, _ in models]
+    value = sum(w * area(t, s) for w, (t, s) in zip(weights, models, strict=True) if w) / sum(weights)
+    return middle, low, high, float(value)
+
+
+def models_of(rows: pd.DataFrame, names: list[str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Truth (0, 1) and score of class ``k`` for each model: one a fold, repeat and draw."""
+    parts = []
+    by = [c for c in ("repeat", "fold", "draw") if c in rows]
+    for _, some in rows.groupby(by, sort=True) if by else [((), rows)]:
+        score = np.zeros(len(some))
+        for i, (known, values) in enumerate(zip(some["classes"], some["probabilities"], strict=True)):
+            here = [str(c) for c in known]
+            score[i] = values[here.index(names[k])] if names[k] in here else 0.0
+        parts.append(((some["y_true"].astype(str) == names[k]).to_numpy().astype(int), score))
+    return parts
 
 
 def curves(predictions: dict[tuple[str, str], pd.DataFrame], kind: str, seed: int) -> Figure:
@@ -78,13 +116,11 @@ def curves(predictions: dict[tuple[str, str], pd.DataFrame], kind: str, seed: in
     if not series:
         return empty_figure("no subtyping predictions")
     drawn: dict[tuple[tuple[str, str], str], tuple] = {}
-    for number, (key, (truth, scores, names)) in enumerate(series.items()):
+    for number, (key, (truth, _, names)) in enumerate(series.items()):
         for k in [len(names) - 1] if len(names) == 2 else range(len(names)):
-            binary = (truth == k).astype(int)
-            if 0 < binary.sum() < len(binary):
-                area = (roc_auc_score if kind == "roc" else average_precision_score)(binary, scores[:, k])
-                rng = np.random.default_rng([seed, number, k])
-                drawn[key, names[k]] = (*_band(binary, scores[:, k], kind, rng), area, binary.mean())
+            found = _band(models_of(predictions[key], names, k), kind, np.random.default_rng([seed, number, k]))
+            if found is not None:
+                drawn[key, names[k]] = (*found, float((truth == k).mean()))
     if not drawn:
         return empty_figure("one class alone: there is nothing to tell apart")
     classes = list(dict.fromkeys(name for _, name in drawn))

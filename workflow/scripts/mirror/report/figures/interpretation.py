@@ -90,15 +90,17 @@ def draw_prototypes(panel: Axes, drawn: SlideMap, picture: Picture, names: list[
     often one prototype for all tiles, which would show nothing of what differs within a slide.
     """
     panel.imshow(picture.pixels)
-    best = drawn.scores.argmax(1)
-    strength = np.clip(drawn.scores.max(1), 0, 2.5) / 2.5
+    scores = np.where(np.isfinite(drawn.scores), drawn.scores, -np.inf)  # prototypes below the floors have no map
+    best = scores.argmax(1)
+    mapped = [bool(known.any()) for known in np.isfinite(scores).T]
+    strength = np.clip(scores.max(1), 0, 2.5) / 2.5
     tones = [prototype_colour(b) for b in best]
     tiles = _tiles(panel, drawn, picture, lw=0, rasterized=True)
     rgba = np.array([to_rgba(t) for t in tones]).reshape(-1, 4)
-    rgba[:, 3] = 0.1 + 0.6 * strength
+    rgba[:, 3] = (0.1 + 0.6 * strength) if any(mapped) else 0.0
     tiles.set_facecolor(rgba)  # type: ignore[arg-type]
     _frame(panel, picture)
-    return [Patch(color=prototype_colour(i), label=name) for i, name in enumerate(names)]
+    return [Patch(color=prototype_colour(i), label=name) for i, name in enumerate(names) if mapped[i]]
 
 
 def _frame(panel: Axes, picture: Picture) -> None:
@@ -142,7 +144,8 @@ def heatmaps(maps: dict[str, SlideMap], pictures: dict[str, Picture], names: lis
         bar = figure.colorbar(heat, ax=row[1], shrink=0.8, pad=0.02)
         bar.set_label("percentile in the slide", fontsize=7)
         bar.ax.tick_params(labelsize=6)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 8), fontsize=8)
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8), fontsize=8)
     return figure
 
 
@@ -230,10 +233,11 @@ def _set_grid(figure: Figure | SubFigure, panel: Axes, sets: pd.DataFrame, names
         panel.text(0.5, 0.5, "no gene sets given\n(interpretation.gene_sets)", ha="center", va="center", fontsize=8)
         return
     strongest = sets.groupby("gene_set")["p"].min().sort_values(kind="stable").index[:most]
-    value = sets.pivot(index="gene_set", columns="prototype", values="p").loc[strongest, names]
-    adjusted = sets.pivot(index="gene_set", columns="prototype", values="fdr").loc[strongest, names]
-    strength = -np.log10(value.to_numpy(float))
-    picture = panel.imshow(strength, cmap="Greens", vmin=0, vmax=max(3.0, float(strength.max())), aspect="auto")
+    value = sets.pivot(index="gene_set", columns="prototype", values="p").reindex(index=strongest, columns=names)
+    adjusted = sets.pivot(index="gene_set", columns="prototype", values="fdr").reindex(index=strongest, columns=names)
+    strength = -np.log10(np.maximum(value.to_numpy(float), 1e-300))
+    highest = float(np.nanmax(strength)) if np.isfinite(strength).any() else 0.0
+    picture = panel.imshow(strength, cmap="Greens", vmin=0, vmax=max(3.0, highest), aspect="auto")
     for i, j in np.argwhere(adjusted.to_numpy() < 0.1):
         mark = "**" if adjusted.iloc[i, j] < 0.05 else "*"
         ink = "white" if strength[i, j] > 0.6 * picture.get_clim()[1] else "black"
@@ -281,10 +285,12 @@ def _label(panel: Axes, prototypes: pd.DataFrame) -> None:
     if not known.any():
         panel.set_axis_off()
         return
+    prototypes = prototypes.assign(label_test=prototypes["label_test"].fillna(""))
     certain = prototypes["label_fdr"] < 0.05
     y = np.arange(len(prototypes))
     tones = [prototype_colour(i) for i in y]  # type: ignore[arg-type]
-    auroc = str(prototypes["label_test"].iloc[0]).startswith("AUROC")
+    told = str(prototypes.loc[known, "label_test"].iloc[0])
+    auroc = told.startswith("AUROC")
     panel.barh(
         y,
         prototypes["label_value"] - (0.5 if auroc else 0),
@@ -297,5 +303,5 @@ def _label(panel: Axes, prototypes: pd.DataFrame) -> None:
     if auroc:
         panel.set_xlim(0, 1)
         panel.axvline(0.5, color="0.5", lw=0.8)
-    panel.set_xlabel(str(prototypes["label_test"].iloc[0]).replace(" of ", "\nof "), fontsize=7)
+    panel.set_xlabel(told.replace(" of ", "\nof "), fontsize=7)
     panel.tick_params(axis="x", labelsize=6)

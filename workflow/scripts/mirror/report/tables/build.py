@@ -19,14 +19,17 @@ from ...core.spreadsheet import escape_formula
 from ..display_names import HEADS, MODALITIES, method_name, method_order, metric_name
 
 LEGEND = (
-    "Mean ± SD over folds; in brackets the 95 % interval by bootstrap over patients on pooled out-of-fold "
-    "predictions. Bold: best of its column (among the methods of one patch encoder) and different from the "
-    "runner-up after Holm's correction."
+    "Pooled out-of-fold value (AUROC, AUPRC and survival metrics compare patients of one fold only) ± SD over folds; "
+    "in brackets its 95 % interval, over test patients and, by refits of linear heads, over training patients. "
+    "† no refit: the interval over test patients is widened by the square root of two. The pre-training of encoders "
+    "is not repeated. Bold: the best pre-declared row of the primary metric, where it differs from the next after "
+    "Holm's correction over all pairs. Other metrics are not tested."
 )
 ROW = ["encoder", "method", "modality", "head"]
 MODALITY_ORDER = list(MODALITIES)
 REPORTED = "reported"
-P_VALUE = "logrank_p"
+COUNTS = {"training_events"}
+WIDENED = "widened"
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,22 @@ class Cell:
 
     Attributes
     ----------
-    mean, sd : float
-        Over folds (and repeats and draws); SD is NaN with one fold.
+    mean : float
+        The pooled value: the one that the interval, the ranks and the comparisons are of.
+    sd : float
+        Over folds; NaN with one fold.
     low, high : float
-        Interval by bootstrap over patients, of the pooled out-of-fold predictions.
+        Interval of ``mean``.
     bold : bool
         The best of its column, and better than the runner-up beyond chance.
-    p_value : bool
-        ``mean`` is a p value of the pooled predictions: a mean over folds would mean nothing.
+    mark : str
+        What the reader must know about the interval: a dagger without refits.
+    folds, of : int
+        Folds that define the metric, and all folds.
+    count : bool
+        The value is a number of patients.
+    fold_mean : float
+        Mean over folds, as the published tables have it.
     """
 
     mean: float
@@ -50,19 +61,25 @@ class Cell:
     low: float
     high: float
     bold: bool = False
-    p_value: bool = False
+    mark: str = ""
+    folds: int = 0
+    of: int = 0
+    count: bool = False
+    fold_mean: float = float("nan")
 
     def text(self) -> str:
         """``0.812 ± 0.030 [0.770, 0.850]``; the parts that exist."""
         if np.isnan(self.mean):
             return "–"
-        if self.p_value:
-            return f"{self.mean:.2g}"
+        if self.count:
+            return f"{self.mean:.0f}"
         out = f"{self.mean:.3f}"
         if not np.isnan(self.sd):
             out += f" ± {self.sd:.3f}"
+        if 0 < self.folds < self.of:
+            out += f" ({self.folds} of {self.of} folds)"
         if not np.isnan(self.low):
-            out += f" [{self.low:.3f}, {self.high:.3f}]"
+            out += f" [{self.low:.3f}, {self.high:.3f}]{self.mark}"
         return out
 
 
@@ -166,6 +183,7 @@ def build_table(
         key=lambda k: (method_order(k[1]), k[0], _rank(k[2]), k[3]),
     )
     best = _significant_best(comparisons, task, protocols, scheme)
+    folds_of = _folds_of(metrics, task, protocols, scheme)
     cells: dict[tuple[int, int], Cell] = {}
     by_key = dict(list(some.groupby([*ROW, "cohort", "metric"], sort=False)))
     for i, key in enumerate(keys):
@@ -173,20 +191,41 @@ def build_table(
             values = by_key.get((*key, cohort, metric))
             if values is None:
                 continue
-            folds = values.loc[values["fold"].astype(str) != "pooled", "value"].to_numpy(float)
-            pooled = values[values["fold"].astype(str) == "pooled"]
-            low, high = (pooled.iloc[0]["ci_low"], pooled.iloc[0]["ci_high"]) if len(pooled) else (np.nan, np.nan)
-            if metric == P_VALUE:
-                if len(pooled):
-                    cells[i, j] = Cell(float(pooled.iloc[0]["value"]), np.nan, np.nan, np.nan, p_value=True)
-                continue
-            mean = folds.mean() if len(folds) else float(pooled.iloc[0]["value"])
-            sd = folds.std(ddof=1) if len(folds) > 1 else np.nan
-            cells[i, j] = Cell(mean, sd, low, high, _is_best(best, cohort, metric, key))
+            cells[i, j] = _cell(values, metric, folds_of.get((*key, cohort), 0), _is_best(best, cohort, metric, key))
     rows = [_row_texts(k) for k in keys]
     if reported is not None:
         note = " ".join(filter(None, [note, _add_reported(reported, task, protocols, methods, columns, rows, cells)]))
-    return Table(name, title, note, rows, columns, cells, _sizes(some, cohorts), legend)
+    return Table(name, title, note, rows, columns, cells, _sizes(metrics, some, cohorts), legend)
+
+
+def _cell(values: pd.DataFrame, metric: str, of: int, bold: bool) -> Cell:
+    """One row's metric: the pooled value with its interval; a metric without one (truth recovery) is a mean."""
+    single = values[values["fold"].astype(str) != "pooled"]
+    by_fold = single.groupby(["repeat", "fold"])["value"].mean().to_numpy(float)
+    sd = by_fold.std(ddof=1) if len(by_fold) > 1 else np.nan
+    mean = by_fold.mean() if len(by_fold) else np.nan
+    pooled = values[values["fold"].astype(str) == "pooled"]
+    if pooled.empty:
+        return Cell(mean, sd, np.nan, np.nan, bold, folds=len(by_fold), of=of, fold_mean=mean)
+    row = pooled.iloc[0]
+    value = float(pooled["value"].mean())
+    low, high = (np.nan, np.nan) if len(pooled) > 1 else (row["ci_low"], row["ci_high"])
+    mark = "†" if row.get("covers", "") == WIDENED else ""
+    if metric in COUNTS:
+        return Cell(value, np.nan, np.nan, np.nan, count=True)
+    return Cell(value, sd, low, high, bold, mark, len(by_fold), of, fold_mean=mean)
+
+
+def _folds_of(metrics: pd.DataFrame, task: str, protocols: tuple[str, ...], scheme: str) -> dict[tuple, int]:
+    """Folds that a row was scored in, by (encoder, method, modality, head, cohort)."""
+    some = metrics[
+        (metrics["task"] == task)
+        & metrics["protocol"].isin(protocols)
+        & (metrics["scheme"] == scheme)
+        & (metrics["fold"].astype(str) != "pooled")
+    ].fillna({"head": "", "modality": "", "encoder": ""})
+    counted = some.drop_duplicates([*ROW, "cohort", "repeat", "fold"]).groupby([*ROW, "cohort"]).size()
+    return {tuple(key): int(n) for key, n in counted.items()}
 
 
 def _add_reported(
@@ -231,15 +270,19 @@ def _row_texts(key: tuple[str, str, str, str]) -> dict[str, str]:
     }
 
 
-def _sizes(some: pd.DataFrame, cohorts: list[str]) -> dict[str, str]:
+def _sizes(metrics: pd.DataFrame, some: pd.DataFrame, cohorts: list[str]) -> dict[str, str]:
+    """Patients, events, and the share of the largest class, which a guess reaches in accuracy."""
     out = {}
     for cohort in cohorts:
+        share = metrics[(metrics["cohort"] == cohort) & (metrics["metric"] == "majority_share")]
+        share = share[share["task"].isin(some["task"].unique()) & share["scheme"].isin(some["scheme"].unique())]
         rows = some[(some["cohort"] == cohort) & (some["fold"].astype(str) == "pooled")]
         if rows.empty:
             rows = some[some["cohort"] == cohort]
         text = f"{int(rows['n'].max())} patients"
         events = pd.to_numeric(rows["events"], errors="coerce").max()
-        out[cohort] = text if pd.isna(events) else f"{text}, {int(events)} events"
+        text = text if pd.isna(events) else f"{text}, {int(events)} events"
+        out[cohort] = f"{text}, largest class {share['value'].max():.1%}" if len(share) else text
     return out
 
 
@@ -294,8 +337,10 @@ def to_frame(table: Table) -> pd.DataFrame:
                 **{k: escape_formula(row[k]) for k in ROW},
                 "cohort": escape_formula(cohort),
                 "metric": metric,
-                "mean": cell.mean,
+                "value": cell.mean,
+                "fold_mean": cell.fold_mean,
                 "sd": cell.sd,
+                "folds": cell.folds,
                 "ci_low": cell.low,
                 "ci_high": cell.high,
                 "bold": cell.bold,

@@ -1,0 +1,132 @@
+"""What a bootstrap over test patients misses: the training patients, and the draws of a few-shot set.
+
+A resample of the test patients holds the models fixed. To its values are added deviations of the same
+metric from an independent source: heads refitted on resampled training patients (`mirror.heads.refits`),
+or few-shot draws resampled within their folds. Both are shared between methods, so that a difference of
+two methods keeps what they have in common. The variances add up: at chance, where patient i tests a
+model that j trained and j one that i trained, the training patients' part equals the test patients'
+(a degenerate U statistic of order two), and it falls as the signal grows.
+
+Models that cannot be refitted cheaply get the bound instead: their resamples are spread about the value
+by the square root of two. `benchmarks/calibration.py` measures what either covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..metrics.names import BOUNDS, PATIENTS_ONLY
+
+UNREFITTED_SPREAD = float(np.sqrt(2.0))
+"""Standard error with the training patients over that without, at chance; an upper bound elsewhere."""
+TRAINED = ("linear", "supervised", "finetune")
+REFITS, DRAWS, WIDENED, TEST_ONLY = "refits", "draws", "widened", "test patients"
+"""What an interval covers beside the test patients."""
+
+
+def refitted_predictions(rows: pd.DataFrame) -> np.ndarray | None:
+    """Refits of all rows, float32 (n, values); None unless every row has the same number."""
+    if "refits" not in rows or rows["refits"].isna().any():
+        return None
+    sizes = {len(values) for values in rows["refits"]}
+    if len(sizes) != 1:
+        return None
+    return np.stack(list(rows["refits"]))
+
+
+def class_refits(rows: pd.DataFrame, names: Sequence[str]) -> np.ndarray | None:
+    """Refitted probabilities (B, n, classes) on one list of classes; 0 for a class that a fold's model lacks.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Predictions of subtyping.
+    names : sequence of str
+        Classes of the result.
+    """
+    if "refits" not in rows or rows["refits"].isna().any():
+        return None
+    known = [tuple(str(c) for c in classes) for classes in rows["classes"]]
+    draws = {len(values) // len(classes) for values, classes in zip(rows["refits"], known, strict=True)}
+    if len(draws) != 1:
+        return None
+    out = np.zeros((draws.pop(), len(rows), len(names)))
+    for classes in set(known):
+        place = np.flatnonzero([k == classes for k in known])
+        values = np.stack(list(rows["refits"].iloc[place])).reshape(len(place), len(out), len(classes))
+        out[:, place[:, None], [names.index(c) for c in classes]] = np.moveaxis(values, 1, 0)
+    return out
+
+
+def add_deviations(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Bootstrap values (R + 1,) with deviations (B,) added in turn to the resamples; row 0 stays the value."""
+    known = deviations[np.isfinite(deviations)]
+    if len(known) < 2:
+        return values
+    centred = deviations - known.mean()
+    out = values.astype(float).copy()
+    out[1:] += np.resize(centred, len(values) - 1)
+    return out
+
+
+def widen(values: np.ndarray, factor: float = UNREFITTED_SPREAD) -> np.ndarray:
+    """Bootstrap values (R + 1,) spread about their mean by a factor; row 0 stays the value."""
+    out = values.astype(float).copy()
+    drawn = out[1:]
+    middle = np.nanmean(drawn) if np.isfinite(drawn).any() else np.nan
+    out[1:] = middle + factor * (drawn - middle)
+    return out
+
+
+def draw_deviations(
+    by_fold: Mapping[tuple, tuple[int, Mapping[int, float]]], resamples: int, seed: int
+) -> np.ndarray | None:
+    """Deviations of a metric that is a mean over few-shot draws, (resamples,).
+
+    Parameters
+    ----------
+    by_fold : mapping of (repeat, fold) to (patients, mapping of draw to value)
+        A fold's draws are independent of another fold's: each fold resamples its own.
+    resamples, seed : int
+        The seed is the same for all methods, which drew the same patients.
+
+    Returns
+    -------
+    ndarray or None
+        None with fewer than two draws in every fold.
+    """
+    total, weight = np.zeros(resamples), 0.0
+    known = False
+    for number, (_, (patients, values)) in enumerate(sorted(by_fold.items())):
+        weight += patients
+        draws = sorted(values)
+        if len(draws) < 2:
+            continue
+        known = True
+        value = np.array([values[d] for d in draws])
+        rng = np.random.default_rng([seed, 77, number, len(draws)])
+        chosen = rng.integers(0, len(draws), (resamples, len(draws)))
+        # The spread of a resampled mean of D values is too small by (D - 1) / D.
+        scale = np.sqrt(len(draws) / (len(draws) - 1))
+        total += patients * scale * (value[chosen].mean(axis=1) - value.mean())
+    return total / weight if known else None
+
+
+def bounded(metric: str, low: float, high: float) -> tuple[float, float]:
+    """An interval within the values that the metric can take."""
+    least, most = BOUNDS.get(metric, (0.0, 1.0))
+    return max(low, least), min(high, most)
+
+
+def covers(protocol: str, task: str, metric: str, refitted: bool, drawn: bool) -> str:
+    """What the interval of a metric covers beside its test patients."""
+    if metric in PATIENTS_ONLY or task not in ("subtyping", "survival"):
+        return TEST_ONLY
+    if protocol == "fewshot":
+        return DRAWS if drawn else WIDENED
+    if protocol not in TRAINED:
+        return TEST_ONLY
+    return REFITS if refitted else WIDENED
