@@ -55,6 +55,7 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
         names, samples = choose_block(names, samples, source, select.knows, notes)
         chosen = select(names)
         select.require(len(chosen), source.path)
+        notes["columns_unlike_samples"] = way.unlike_samples([names[i] for i in chosen], select.knows)
         values, texts = read_columns(source.path, header, list(text), [samples[i] for i in chosen], notes)
         genes = pd.DataFrame({text[position]: texts[position] for position in text if text[position]})
         return RawMatrix(values, [names[i] for i in chosen], genes, None, notes, kind_from_name(source.path))

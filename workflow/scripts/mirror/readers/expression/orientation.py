@@ -193,6 +193,12 @@ def is_clinical(name: str) -> bool:
     return not (_SYMBOL.match(name) or parse_ensembl(name)) and bool(_CLINICAL.search(name))
 
 
+def unlike_samples(names: Sequence[str], known: Known) -> list[str]:
+    """Names that are no barcodes where nearly all others are: perhaps statistics or annotations, no samples."""
+    odd = [name for name in names if not (parse(name) or name.upper().startswith("GTEX") or known(name))]
+    return odd if len(odd) <= 0.2 * len(names) else []
+
+
 def unlike_genes(names: Sequence[str]) -> list[str]:
     """Lower-case words among names that are no such words: perhaps no genes. Empty where most are lower-case."""
     odd = [name for name in names if _WORD.match(name)]

@@ -211,6 +211,11 @@ def _warnings(report: dict[str, Any]) -> list[str]:
         )
     if unnamed := report["reader"].get("samples_named_by", {}).get("its own name"):
         out.append(f"{unnamed} files are named by no sample sheet and no barcode: each counts as a patient of its own")
+    if odd := report["reader"].get("columns_unlike_samples"):
+        out.append(
+            f"{len(odd)} columns are read as samples, and their names are not barcodes as the others' are "
+            f"({', '.join(odd[:5])}); remove them if they are no samples"
+        )
     if odd := report["reader"].get("columns_unlike_genes"):
         out.append(f"{len(odd)} columns are read as genes but do not look so ({', '.join(odd[:5])}); remove others")
     if rules["negative"]["cells"]:
