@@ -75,7 +75,7 @@ def direct(env: Path) -> set[str]:
     """Packages that the scripts of an environment's rules import, normalised names."""
     modules = {m for script, envs in RULES.values() if env in envs for m in third_party(script)}
     if env.stem not in TORCH:
-        modules -= {"torch"}
+        modules -= {"torch", "torchvision"}
     names = {canonicalize_name(PACKAGES.get(module, module)) for module in modules}
     return names | {BEHIND[name] for name in names if name in BEHIND}
 

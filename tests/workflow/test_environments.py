@@ -90,6 +90,7 @@ def test_torch_is_where_networks_run():
 def test_settings_that_need_torch_choose_an_environment_that_has_it():
     assert environments.tiling({"tissue": {"method": "default"}}) == "slides"
     assert environments.tiling({"tissue": {"method": "torchscript"}}) == "embed"
+    assert environments.tiling({"tissue": {"method": "safetensors"}}) == "embed"
     assert environments.importing({"format": "trident"}) == "slides"
     assert environments.importing({"format": "stamp"}) == "slides"
     assert environments.importing({"format": "clam"}) == environments.importing({"format": "pt"}) == "embed"

@@ -95,9 +95,7 @@ def test_one_source_need_not_be_a_list_nor_have_a_name(root: Path) -> None:
     check_names(filled)
 
 
-@pytest.mark.parametrize(
-    ("encoders", "problem"), [(["a", "a"], "`a` comes twice"), (["../x"], "`../x` is not a usable name")]
-)
+@pytest.mark.parametrize(("encoders", "problem"), [(["a", "a"], "`a` comes twice"), (["../x"], "is not a usable name")])
 def test_sources_have_names_of_their_own(root: Path, encoders: list[str], problem: str) -> None:
     sources = [{"format": "pt", "path": "/data", "width": 8, "encoder": name} for name in encoders]
     schema = load_schema(root / "config" / "schemas" / "config.schema.json")

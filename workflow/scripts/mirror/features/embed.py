@@ -35,7 +35,7 @@ log = logging.getLogger("mirror.embed")
 # Tiles read at a time take at most this much, so that memory is the same for 256 and 1024 px tiles.
 _BATCH_BYTES = 64 << 20
 _STALE_S = 600
-LIBRARIES = ("imagecodecs", "pillow", "simplejpeg", "tifffile", "timm", "torch")
+LIBRARIES = ("imagecodecs", "pillow", "pydicom", "simplejpeg", "tifffile", "timm", "torch")
 _CARRIED = ("mpp", "mpp_source", "mpp_target")
 
 

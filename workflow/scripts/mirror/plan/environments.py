@@ -17,6 +17,9 @@ TORCH = ("embed", "train")
 WITHOUT_PT = ("trident", "stamp")
 """Formats of imported features that are HDF5 only; the others may hold ``.pt`` files."""
 
+LEARNED = ("torchscript", "safetensors")
+"""Methods of finding tissue that run a network."""
+
 CHOICES = {
     "tiling": ("slides", "embed"),
     "importing": ("slides", "embed"),
@@ -26,14 +29,14 @@ CHOICES = {
 
 
 def tiling(slides: Mapping[str, Any]) -> str:
-    """Environment of tiling: a learned tissue mask is a TorchScript file.
+    """Environment of tiling: a learned tissue mask is a network.
 
     Parameters
     ----------
     slides : mapping
         The section ``slides`` of the configuration.
     """
-    return CHOICES["tiling"][slides["tissue"]["method"] == "torchscript"]
+    return CHOICES["tiling"][slides["tissue"]["method"] in LEARNED]
 
 
 def importing(source: Mapping[str, Any]) -> str:
