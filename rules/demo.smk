@@ -52,7 +52,7 @@ rule check_gpu:
         "../workflow/scripts/check_gpu.py"
 
 
-# `snakemake --cores 1 doctor`: no output is declared, so that it looks anew each time.
+# `snakemake doctor --cores 1`: no output is declared, so that it looks anew each time.
 rule doctor:
     input:
         answers=[

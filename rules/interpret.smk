@@ -87,7 +87,7 @@ rule plot_interpretation:
         "../workflow/scripts/plot_interpretation.py"
 
 
-# `snakemake --cores 1 trace --config cell=...`: no output is declared, so that it looks anew each time.
+# `snakemake trace --cores 1 --config cell=...`: no output is declared, so that it looks anew each time.
 rule trace:
     log:
         P.log("trace"),

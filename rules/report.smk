@@ -125,7 +125,7 @@ rule plot_slides:
         "../workflow/scripts/plot_slides.py"
 
 
-# A page to look through before GPU days are spent: `snakemake qc` tiles and stops here.
+# A page to look through before GPU days are spent: `snakemake qc --cores all` tiles and stops here.
 rule qc_page:
     input:
         tables=lambda w: PLAN.tile_tables(w.cohort),

@@ -172,7 +172,7 @@ rule fetch_weights:
         "../workflow/scripts/fetch_weights.py"
 
 
-# `snakemake --cores 1 mend_features`: files that a bad disk or a crash broke after their shard was done are
+# `snakemake mend_features --cores 1`: files that a bad disk or a crash broke after their shard was done are
 # made anew. No output is declared, so that it looks each time and nothing that is finished runs again.
 rule mend_features:
     log:

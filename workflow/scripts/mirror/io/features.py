@@ -34,7 +34,7 @@ COORD_ATTRS = (
     "level0_height",
 )
 _BLOCK_BYTES = 32 << 20
-MEND = "run `snakemake --cores 1 mend_features`, which makes broken feature files anew, then run again"
+MEND = "run `snakemake mend_features --cores 1` with your --configfile; it makes broken feature files anew. Then go on"
 
 
 def check_finite(block: np.ndarray, path: Path, rows: np.ndarray | None = None) -> None:
