@@ -22,6 +22,7 @@ from mirror.core.memory import set_job_memory
 from mirror.readers.expression import read_expression
 from mirror.readers.expression.genes import canonical_genes, cut_after, date_origin
 from mirror.readers.expression.values import settle_kind
+from mirror.readers.gene_lists import read_gmt
 
 N, G = 12, 260
 PATIENTS = [f"TCGA-ZZ-A{i:03d}" for i in range(N)]
@@ -355,13 +356,22 @@ def _rename(table: pd.DataFrame, i: int) -> pd.DataFrame:
     return table.rename(index={SYMBOLS[i]: "44256"})
 
 
+def _row(value: Any) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
+    def change(table: pd.DataFrame, i: int) -> pd.DataFrame:
+        table = table.astype(object)
+        table.iloc[i] = value
+        return table
+
+    return change
+
+
 LIES: dict[str, tuple[Callable[[pd.DataFrame, int], pd.DataFrame], str]] = {
     "a doubled row": (lambda t, i: pd.concat([t, t.iloc[[i]]]), "rows of repeated gene names merged"),
     "a name made into a number": (_rename, "turned into numbers"),
-    "a word": (lambda t, i: t.astype(object).where(t.index != SYMBOLS[i], "high"), "high"),
-    "a negative count": (lambda t, i: t.where(t.index != SYMBOLS[i], -5), "cannot be negative"),
-    "a gap": (lambda t, i: t.where(t.index != SYMBOLS[i]), "missing values"),
-    "a constant gene": (lambda t, i: t.where(t.index != SYMBOLS[i], 7), "genes are constant"),
+    "a word": (_row("high"), "high"),
+    "a negative count": (_row(-5), "cannot be negative"),
+    "a gap": (_row(np.nan), "missing values"),
+    "a constant gene": (_row(7), "genes are constant"),
     "logarithms": (lambda t, i: np.log2(t + 1).round(4), "log2"),
     "another unit": (lambda t, i: t / t.sum() * 1e6, "tpm"),
     "a clinical column": (lambda t, i: t.assign(Age=50 + i), "not barcodes as the others' are (Age)"),
@@ -400,3 +410,14 @@ def test_another_form_changes_nothing(
     adata, report = read(path)
     assert (counts() == adata[PATIENTS, SYMBOLS].X).all() and report["values"]["kind"] == "counts"
     assert not report["warnings"]
+
+
+def test_genes_and_samples_that_are_formulas_are_shown_and_still_meet(tmp_path: Path) -> None:
+    genes = list(SYMBOLS)
+    genes[4], genes[7] = "=HYPERLINK(A1)", "@SUM\x07(1)"
+    path = write(tmp_path / "m.tsv", counts(), ["=1+1", *PATIENTS[1:]], genes, "gene_id")
+    adata, _ = read(path, orientation="genes_by_samples")
+    assert list(adata.var_names[[4, 7]]) == ["'=HYPERLINK(A1)", "'@SUM\\x07(1)"]
+    assert adata.obs["sample_id"].iloc[0] == "'=1+1" and (counts() == adata.X).all()
+    (tmp_path / "s.gmt").write_text("SET\tabout\t" + "\t".join(genes[:9]) + "\n")
+    assert set(read_gmt(tmp_path / "s.gmt")["SET"]) == set(adata.var_names[:9])

@@ -11,6 +11,7 @@ from ..core.errors import InputError
 from ..core.printable import printable
 from ..core.spreadsheet import escape_formula
 from .bounded import table_limit
+from .expression.genes import plain_name
 from .tables import open_text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
             continue
         name, *rest = (field.strip() for field in line.split("\t"))
         name = escape_formula(printable(name)) if name else name
-        members = tuple(dict.fromkeys(member for member in rest[1:] if member))
+        members = tuple(dict.fromkeys(plain_name(member) for member in rest[1:] if member))
         if not name or not members:
             raise InputError("a GMT line needs a name, a description and genes, tab separated", file=path, row=number)
         if name in sets:
@@ -96,7 +97,7 @@ def read_gene_list(path: str | Path, tumours: Sequence[str] = ()) -> tuple[str, 
             wide = next((line for line in genes if any(mark in line for mark in "\t,; <")), None)
             if wide is not None:
                 raise InputError("a plain gene list has one gene a line", file=path, row=wide[:60])
-    found = tuple(dict.fromkeys(genes))
+    found = tuple(dict.fromkeys(plain_name(gene) for gene in genes))
     if not found:
         raise InputError("no gene in the list", file=path)
     return found

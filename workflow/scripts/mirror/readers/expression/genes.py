@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ...core.errors import InputError
+from ...core.printable import printable
+from ...core.spreadsheet import escape_formula
 
 _ENSEMBL = re.compile(r"^(ENS[A-Z]{0,4}[GTP]\d{11})(?:\.\d+)?(_PAR_Y)?$", re.IGNORECASE)
 _MONTHS = {
@@ -42,6 +44,7 @@ _SERIAL = re.compile(r"^(\d{5})(?:\.0+)?$")
 _FLOAT = re.compile(r"^[+-]?\d+(?:\.\d*)?[eE][+-]?\d+$|^[+-]?\d*\.\d+$")
 _WHOLE = re.compile(r"^\d+(?:\.0+)?$")
 _FIRST_DAY, _SERIALS = dt.date(1899, 12, 30), (20_000, 60_000)  # 1954 to 2064 as serial numbers
+_RISKY = set("=+-@\t\r\n '\"")
 _ENSG = re.compile(r"^ENSG(\d{11})", re.IGNORECASE)
 _SORTED_SYMBOLS, _SORTED_ENSEMBL, _LAST_ENSEMBL = 100, 500, 240_000
 _DATE_PRONE = re.compile(r"^(MARCH|MARC|SEPT|DEC|OCT|FEB|APR|NOV)-?(\d{1,2})$", re.IGNORECASE)
@@ -57,6 +60,14 @@ def parse_ensembl(text: str) -> str | None:
     """
     match = _ENSEMBL.match(text.strip())
     return None if match is None else match.group(1).upper() + (match.group(2) or "").upper()
+
+
+def plain_name(name: str) -> str:
+    """Return a gene's name without control characters, and so that no spreadsheet runs it as a formula.
+
+    Expression and gene lists write it the same way, so that they still meet.
+    """
+    return escape_formula(printable(name)) if name[:1] in _RISKY or not name.isprintable() else name
 
 
 def is_date(text: str) -> bool:
@@ -138,6 +149,7 @@ def canonical_genes(genes: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
             ensembl.append("")
             symbols[row] = symbols[row] or name
     out = genes.copy()
+    ids, symbols = [plain_name(name) for name in ids], [plain_name(name) for name in symbols]
     out["read_as"], out["id"], out["ensembl"], out["symbol"] = raw, ids, ensembl, symbols
     if any(entrez):
         out["entrez"] = entrez

@@ -19,7 +19,7 @@ from ...core.facts import Facts
 from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
 from .base import RawMatrix
 from .detect import detect_format
-from .genes import canonical_genes, cut_after, merge_duplicate_genes
+from .genes import canonical_genes, cut_after, merge_duplicate_genes, plain_name
 from .rules import apply_value_rules
 from .samples import SampleSelector, one_row_a_patient
 from .values import settle_kind
@@ -90,6 +90,7 @@ def read_expression(
         described = [described[row] for row in keep]
         raw.samples = [raw.samples[row] for row in keep]
     values, obs, samples_report = one_row_a_patient(values, raw.samples, owners, source.duplicates, file)
+    obs["sample_id"] = [plain_name(str(sample)) for sample in obs["sample_id"]]
     code = dict(described)
     obs["sample_type"] = [SAMPLE_TYPES.get(code[patient], code[patient]) for patient in obs.index]
     values, genes, rules = apply_value_rules(
