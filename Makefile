@@ -13,6 +13,7 @@ help: ## this list
 venv: $(VENV)/.installed ## the environment, from pinned requirements
 
 $(VENV)/.installed: requirements.txt
+	@case "$(abspath $(VENV))" in *[\ \&\;\(\)]*) echo "the path of $(VENV) has a blank or a character of the shell, which Snakemake does not quote: make VENV=\$$HOME/mirror-venv" >&2; exit 1;; esac
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "MIRROR needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -12,9 +12,9 @@ if not isinstance(workflow.included_stack[-1], LocalSourceFile):
         "MIRROR's rules run a library that lies beside them, which Snakemake does not fetch: "
         "clone the repository and give the path of its Snakefile."
     )
-BASE = (
-    Path(workflow.included_stack[-1].get_path_or_uri(secret_free=True)).resolve().parent
-)
+HERE = workflow.included_stack[-1].get_path_or_uri(secret_free=True)
+BASE = Path(HERE).resolve().parent
+RULES = BASE / "rules"
 
 
 # A file given with --configfile replaces the shipped one instead of being merged into it.
@@ -23,21 +23,21 @@ if "cohorts" not in config:
     configfile: str(BASE / "config" / "config.yaml")
 
 
-include: "rules/common.smk"
-include: "rules/demo.smk"
-include: "rules/slides.smk"
-include: "rules/transcriptomics.smk"
-include: "rules/cohort.smk"
-include: "rules/pretrain.smk"
-include: "rules/truth.smk"
-include: "rules/transfer.smk"
-include: "rules/evaluate.smk"
-include: "rules/report_list.smk"
-include: "rules/interpret.smk"
-include: "rules/report.smk"
+include: RULES / "common.smk"
+include: RULES / "demo.smk"
+include: RULES / "slides.smk"
+include: RULES / "transcriptomics.smk"
+include: RULES / "cohort.smk"
+include: RULES / "pretrain.smk"
+include: RULES / "truth.smk"
+include: RULES / "transfer.smk"
+include: RULES / "evaluate.smk"
+include: RULES / "report_list.smk"
+include: RULES / "interpret.smk"
+include: RULES / "report.smk"
 
 
-report: "workflow/report/workflow.rst"
+report: str(BASE / "workflow" / "report" / "workflow.rst")
 
 
 rule all:

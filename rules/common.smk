@@ -7,15 +7,17 @@ from snakemake.settings.types import DeploymentMethod
 SCRIPTS = BASE / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+USE_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # An environment's python would prefer packages of the user's home (~/.local) to its own.
-if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
-    os.environ["PYTHONNOUSERSITE"] = "1"
+if USE_CONDA:
+    os.environ.update(PYTHONNOUSERSITE="1")
 
 from mirror.plan import environments
 from mirror.plan.registry import find_baselines
 from mirror.config.checks import start_files
 from mirror.config.files import check_demo, merge_files
 from mirror.config.resolve import load_yaml
+from mirror.core import surroundings
 from mirror.core.code_hash import code_hash
 from mirror.plan.plan import Plan
 from mirror.core.errors import InputError
@@ -25,16 +27,33 @@ CELL = str(
 )  # `snakemake trace --config cell=...`; no setting of the workflow
 
 try:
-    FILES = list(workflow.overwrite_configfiles)
-    SETTINGS = merge_files(config, FILES, workflow.config_settings.config)
+    surroundings.check_interpreter(sys.executable, USE_CONDA)
+    surroundings.check_command_line(
+        sys.argv, workflow.resource_settings.default_resources or {}
+    )
+    surroundings.use_own_caches(os.environ)
+    # As a module, the command line's files and settings are those of the workflow around this one.
+    AS_MODULE = workflow.modifier.is_module
+    FILES = [] if AS_MODULE else list(workflow.overwrite_configfiles)
+    TYPED = {} if AS_MODULE else workflow.config_settings.config
+    SETTINGS = merge_files(config, FILES, TYPED)
     SETTINGS.pop("cell", None)
     given = [key for path in FILES for key in load_yaml(path) or {}]
     NOTES = check_demo(
         SETTINGS,
         FILES,
-        [*given, *workflow.config_settings.config],
+        [*config, *TYPED] if AS_MODULE else [*given, *TYPED],
         BASE / "config" / "config.yaml",
     )
+    if AS_MODULE and (
+        workflow.modifier.path_modifier.prefix
+        or workflow.modifier.path_modifier.modifies_prefixes
+    ):
+        raise InputError(
+            "`prefix` and `replace_prefix` do not reach the files that MIRROR's steps write without declaring them",
+            file="module",
+            remedy="give the module a configuration whose `results` is another folder",
+        )
     PLAN = Plan.read(SETTINGS, BASE)
     # Slide tables are read here, once, so that a mistake in one is reported like any other of the
     # configuration. Each job plans anew, and most need no table: there it is read when asked for.

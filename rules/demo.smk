@@ -86,7 +86,7 @@ rule doctor:
         ],
         weights=CONFIG["embed"]["weights"],
         slides=CONFIG["slides"],
-        results=RESULTS,
+        results=lambda w: RESULTS,
         table=P.doctor,
     message:
         "Looking at the config, slides, tables, encoders and this machine"
