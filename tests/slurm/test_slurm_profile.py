@@ -62,7 +62,7 @@ def test_a_run_survives_a_lost_job_and_a_lost_node(
     quick = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "3",
              "--latency-wait", "15", "--jobs", "4")  # fmt: skip
     said_file = tmp_path / "said.txt"
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "MIRROR_FAKE_GPUS": "2"}  # no job stops because none computes
     with open(said_file, "w") as out:
         run = subprocess.Popen(
             snakemake(root, tmp_path / "run", root / "profiles" / "slurm", *quick),
