@@ -87,11 +87,9 @@ def baseline_environment(name):
 
 
 def baseline_device(name):
-    """Where a baseline computes: networks on bags of patches as pre-training does, the others on the CPU."""
+    """Where a baseline computes: those that ask for a GPU as pre-training does, the others on the CPU."""
     return (
-        CONFIG["pretrain"]["train"]["device"]
-        if name in ("abmil", "transmil")
-        else "cpu"
+        CONFIG["pretrain"]["train"]["device"] if find_baselines()[name].gpu else "cpu"
     )
 
 

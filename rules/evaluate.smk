@@ -66,6 +66,7 @@ rule evaluate_baseline:
     params:
         settings=PROBE_SETTINGS,
         names=lambda w: {**w_names(w), "method": w.baseline},
+        covariates=lambda w: PLAN.covariates(w.cohort),
         features=lambda w: (None if w.encoder == "none" else P.features_folder.of(w)),
         min_focus=CONFIG["embed"]["min_focus"],
         device=lambda w: baseline_device(w.baseline),

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mirror.baselines import find_baseline
+from mirror.baselines.fold_data import COVARIATES
 from mirror.baselines.run import evaluate_baseline, read_expression
 from mirror.config.evaluation import EvaluationSettings
 from mirror.dataset.patches import Slides
@@ -33,13 +34,15 @@ def main(
     min_focus: float | None = None,
     device: str = "cpu",
     gpu_share: int = 1,
+    covariates: Sequence[str] = (),
 ) -> None:
     """Train and test the baseline in every fold and write its predictions.
 
     ``features`` is the folder of ``{slide_id}.h5``; ``rna`` and ``transforms`` are the cohort's
     expression and each fold's transform; None or empty where the cohort has none. Slides whose
     row in ``feature_status`` (slide_id, status) is not ok are left out. ``device`` other than
-    ``cpu`` waits for a GPU of its own, or for one of ``gpu_share`` places on one.
+    ``cpu`` waits for a GPU of its own, or for one of ``gpu_share`` places on one. ``covariates`` are columns
+    of the patients table that count as clinical covariates beside age, sex and stage.
     """
     modality = find_baseline(baseline).modality
     sources: list[Path] = [patients, splits]
@@ -71,6 +74,7 @@ def main(
             genes,
             sources,
             device,
+            (*COVARIATES, *covariates),
         )
     write_predictions(out, result.rows, task, result.metadata)
 
@@ -97,6 +101,7 @@ if "snakemake" in globals():
             min_focus=step.params.min_focus,
             device=step.params.device,
             gpu_share=step.resources.get("gpu_share", 1),
+            covariates=step.params.covariates,
         ),
         step.log[0],
     )

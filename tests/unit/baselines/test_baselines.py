@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import runpy
+import subprocess
+import sys
 
 import anndata
 import numpy as np
@@ -12,14 +14,16 @@ import pandas as pd
 import pytest
 
 from mirror.audit.provenance import read_fitted
-from mirror.baselines import find_baseline, load_all
-from mirror.baselines.methods.clinical_cox import covariates, stage_number
+from mirror.baselines import REGISTRY, find_baseline, load_all
+from mirror.baselines.fold_data import COVARIATES, FoldData
+from mirror.baselines.methods.clinical_cox import Covariates, stage_number
 from mirror.baselines.run import evaluate_baseline
 from mirror.config.evaluation import EvaluationSettings
 from mirror.config.rna import RnaSettings
 from mirror.core.errors import InputError
 from mirror.dataset.patches import Slides
 from mirror.evaluation.score import score_predictions
+from mirror.heads.survival import NoModel
 from mirror.io.features import write_features
 from mirror.io.predictions import Names, read_predictions
 from mirror.plan.registry import find_baselines
@@ -76,8 +80,27 @@ def _run(name, task, evaluation_cohort, sources, **changes):
 
 def test_registry_is_what_the_workflow_plans():
     """The plan's list (made before any environment exists) and the registry agree."""
-    planned = {name: (entry.modality, entry.tasks) for name, entry in find_baselines().items()}
-    assert {name: (entry.modality, entry.tasks) for name, entry in load_all().items()} == planned
+    for name, entry in load_all().items():
+        planned = find_baselines()[name]
+        for key in ("modality", "tasks", "title", "order", "heads", "gpu", "network"):
+            assert getattr(planned, key) == getattr(entry, key), (name, key)
+        assert entry.title and entry.order < 1000
+
+
+def test_one_baseline_imports_its_own_file(root):
+    """Running a linear baseline imports no other method, and no PyTorch."""
+    code = """
+import sys
+from mirror.baselines import find_baseline
+from mirror.baselines.run import evaluate_baseline
+assert find_baseline("slide_mean").name == "slide_mean"
+loaded = {m for m in sys.modules if m.startswith("mirror.baselines.methods.")}
+assert loaded == {"mirror.baselines.methods.slide_mean"}, loaded
+assert "torch" not in sys.modules
+"""
+    environment = {"PYTHONPATH": str(root / "workflow" / "scripts"), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)
@@ -85,8 +108,9 @@ def test_baseline_predicts_every_patient_and_finds_the_signal(name, task, evalua
     """Held-out AUROC or C-index well above one half, in every baseline."""
     patients, *_ = evaluation_cohort
     result = _run(name, task, evaluation_cohort, sources)
-    assert (result.rows.groupby("head")["patient_id"].nunique() == len(patients)).all()
-    assert set(result.rows["protocol"]) == {"supervised"}
+    assert (result.rows.groupby(["protocol", "head"])["patient_id"].nunique() == len(patients)).all()
+    assert set(result.rows["protocol"]) == {"supervised"} | ({"fewshot"} if find_baseline(name).fewshot else set())
+    result.rows = result.rows[result.rows["protocol"] == "supervised"]
     assert set(result.metadata["patients"]) == {"r0f0", "r0f1"}
     table = score_predictions({task: result.rows}, {"sim": patients}, {("sim", "cv5"): FOLDS}, QUICK).metrics
     metric = "auroc" if task == "subtyping" else "c_index"
@@ -98,8 +122,9 @@ def test_baseline_without_its_data_yields_no_rows_and_a_reason(name, task, evalu
     """No slides, no RNA, no clinical columns: an empty table that says so."""
     bare = evaluation_cohort[0].drop(columns=["age", "sex", "stage"])
     result = _run(name, task, evaluation_cohort, sources, patients=bare, slides=None, expression=None)
-    assert len(result.rows) == 0 and len(result.metadata["notes"]) == 2
-    assert "left out" in result.metadata["notes"][0]
+    notes = [note for note in result.metadata["notes"] if "few-shot" not in note]
+    assert len(result.rows) == 0 and len(notes) == 2
+    assert "left out" in notes[0]
 
 
 def test_unknown_baselines_and_tasks_are_one_line_errors(evaluation_cohort, sources):
@@ -128,9 +153,42 @@ def test_covariates_are_learnt_from_training_patients():
         }
     )
     test = pd.DataFrame({"age": [None], "sex": ["other"], "stage": ["Stage IV"], "site": ["e"]})
-    x, x_test, used = covariates(train, test)
-    assert used == ["age", "sex"]
-    assert x.shape == (4, 3) and list(x_test[0]) == [70.0, 1.0, 0.0]
+    found = Covariates().fit(train, COVARIATES)
+    assert list(found.columns_) == ["age", "sex"]
+    assert found.transform(train).shape == (4, 3) and list(found.transform(test)[0]) == [70.0, 1.0, 0.0]
+
+
+def test_only_columns_on_the_list_are_covariates():
+    """A new column of the patients table is no covariate until the configuration names it."""
+    table = pd.DataFrame({"age": [60.0, 70, 80, 50], "relapse": [0, 1, 1, 0], "site": list("aabb")})
+    assert list(Covariates().fit(table, COVARIATES).columns_) == ["age"]
+    assert list(Covariates().fit(table, (*COVARIATES, "relapse")).columns_) == ["age", "relapse"]
+    with pytest.raises(NoModel, match="age, sex, stage"):
+        Covariates().fit(table[["relapse", "site"]], COVARIATES)
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_fitted_baselines_are_stored_and_predict_alike(name, task, evaluation_cohort, sources):
+    """To plain data and back: the same predictions; outcomes of the patients to predict are not read."""
+    patients, *_ = evaluation_cohort
+    slides, expression = sources
+    fast = QUICK.model_copy(update={"baseline": QUICK.baseline.model_copy(update={"mil_epochs": 1, "mlp_epochs": 1})})
+    fold = FoldData(task, patients[::2], patients[1::2], fast, 1, slides, expression["r0f0"])
+    method = find_baseline(name).method().fit(fold)
+    if name == "rna_rsf":  # trees are no vectors
+        with pytest.raises(NotImplementedError, match="cannot be stored"):
+            method.to_dict()
+        return
+    data = method.to_dict()
+    network = data.pop("network", None)
+    data = json.loads(json.dumps(data, allow_nan=False)) | ({"network": network} if network else {})
+    again = type(method).from_dict(data)
+    blind = dataclasses.replace(fold.held_out, table=fold.test.drop(columns=["label", "time_days", "event"]))
+    for ours, stored in zip(method.predict(fold.held_out), again.predict(blind), strict=True):
+        assert (ours.head, list(ours.patients)) == (stored.head, list(stored.patients)) and len(ours.patients) == 30
+        for key, value in vars(ours.prediction).items():
+            other = getattr(stored.prediction, key)
+            assert value == other if key == "classes" else np.allclose(value, other, rtol=1e-6, atol=1e-9)
 
 
 def test_bags_hold_a_patients_own_patches_once(sources):
@@ -207,9 +265,13 @@ def test_fewshot_baselines_are_fitted_on_the_draws_of_every_other_method(evaluat
     settings = QUICK.model_copy(update={"fewshot": QUICK.fewshot.model_copy(update={"k": 4, "draws": 3})})
     seen = []
     chosen = find_baseline("slide_mean")
-    fit = chosen.fit
-    spied = dataclasses.replace(chosen, fit=lambda fold: seen.append(list(fold.train.index)) or fit(fold))
-    monkeypatch.setitem(load_all(), "slide_mean", spied)
+
+    class Spied(chosen.method):
+        def fit(self, fold):
+            seen.append(list(fold.train.index))
+            return super().fit(fold)
+
+    monkeypatch.setitem(REGISTRY, "slide_mean", dataclasses.replace(chosen, method=Spied))
     slides, expression = sources
     found = evaluate_baseline(
         "slide_mean", patients, FOLDS, "subtyping", Names("sim", "enc", "cv5", "slide_mean"), settings, 1, slides,

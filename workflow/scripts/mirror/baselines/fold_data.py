@@ -1,4 +1,4 @@
-"""What a baseline gets: one fold's patients and readers of their slides, RNA and clinic."""
+"""What a baseline gets: one fold's patients and readers of their slides, RNA and clinical columns."""
 
 from __future__ import annotations
 
@@ -10,10 +10,84 @@ import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
 from ..dataset.patches import Slides
-from ..heads.scaling import PLAIN, Scaling
-from ..targets.classes import subtyping_rows
-from ..targets.fit import fit_task
-from ..targets.survival import survival_rows
+from ..heads.scaling import Scaling
+from ..heads.survival import NoModel
+
+Expression = Callable[[Sequence[str]], tuple[np.ndarray, list[str]]]
+COVARIATES = ("age", "sex", "stage")
+"""Columns of the patients table that are clinical covariates. Others count only where the configuration names them."""
+
+
+class Unusable(NoModel):
+    """The cohort lacks what a baseline needs; its message says what."""
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Some patients and readers of their data.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Rows of the patients table, indexed by patient_id.
+    slides : Slides or None
+    expression : callable or None
+        ``expression(patients) -> (float32 (n, G), patients that have RNA)``, with the
+        transform fitted on the fold's training patients.
+    covariates : tuple of str
+        Columns of ``table`` that may be used as clinical covariates.
+    side : str
+        "training" or "test", for messages.
+    """
+
+    table: pd.DataFrame
+    slides: Slides | None = None
+    expression: Expression | None = None
+    covariates: tuple[str, ...] = COVARIATES
+    side: str = "test"
+
+    def rna(self) -> tuple[np.ndarray, pd.DataFrame]:
+        """Genes, float32 (n, G), and the rows of the patients that have RNA.
+
+        Raises
+        ------
+        Unusable
+            The cohort has no expression, or none of these patients has.
+        """
+        if self.expression is None:
+            raise Unusable("the cohort has no expression")
+        x, found = self.expression(list(self.table.index))
+        return x, self._rows(found, "RNA")
+
+    def bags(self) -> tuple[Slides, pd.DataFrame]:
+        """The slides, and the rows of the patients that have any.
+
+        Raises
+        ------
+        Unusable
+            The cohort has no patch features, or none of these patients has.
+        """
+        if self.slides is None:
+            raise Unusable("the cohort has no patch features")
+        return self.slides, self._rows([p for p in self.table.index if p in self.slides.files], "slides")
+
+    def pooled(self, how: str) -> tuple[np.ndarray, pd.DataFrame]:
+        """Patch features pooled by ``how`` ("mean" or "max"), (n, D), and the patients, as `rna` gives genes."""
+        slides, table = self.bags()
+        return np.stack([slides.pooled(how, p) for p in table.index]), table
+
+    def paired(self) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+        """Mean patch features and genes of the patients that have both, and their rows."""
+        (wsi, slides), (rna, genes) = self.pooled("mean"), self.rna()
+        both = [p for p in slides.index if p in genes.index]
+        if not both:
+            raise Unusable("no patients with both slides and RNA")
+        return wsi[slides.index.get_indexer(both)], rna[genes.index.get_indexer(both)], slides.loc[both]
+
+    def _rows(self, found: Sequence[str], what: str) -> pd.DataFrame:
+        if not len(found):
+            raise Unusable(f"no {self.side} patients with {what}")
+        return self.table.loc[list(found)]
 
 
 @dataclass
@@ -27,10 +101,8 @@ class FoldData:
         Patients with a known outcome, indexed by patient_id.
     settings : EvaluationSettings
     seed : int
-    slides : Slides or None
-    expression : callable or None
-        ``expression(patients) -> (float32 (n, G), patients that have RNA)``, with the
-        transform fitted on this fold's training patients.
+    slides, expression, covariates
+        See `Patients`.
     notes : list of str
         What the reader should know; a baseline may add to it.
     device : str
@@ -43,66 +115,22 @@ class FoldData:
     settings: EvaluationSettings
     seed: int
     slides: Slides | None = None
-    expression: Callable[[Sequence[str]], tuple[np.ndarray, list[str]]] | None = None
+    expression: Expression | None = None
+    covariates: tuple[str, ...] = COVARIATES
     notes: list[str] = field(default_factory=list)
     device: str = "cpu"
 
-    def rna(self) -> tuple[np.ndarray, pd.DataFrame, np.ndarray, pd.DataFrame]:
-        """Training genes and patients, test genes and patients (those that have RNA)."""
-        if self.expression is None:
-            raise Unusable("the cohort has no expression")
-        x, train = self.expression(list(self.train.index))
-        x_test, test = self.expression(list(self.test.index))
-        self._need(train, test, "RNA")
-        return x, self.train.loc[train], x_test, self.test.loc[test]
+    @property
+    def training(self) -> Patients:
+        """The training patients: all that a baseline may learn from."""
+        return Patients(self.train, self.slides, self.expression, self.covariates, "training")
 
-    def with_slides(self) -> tuple[Slides, pd.DataFrame, pd.DataFrame]:
-        """The slides, and the training and test patients that have any."""
-        if self.slides is None:
-            raise Unusable("the cohort has no patch features")
-        train = [p for p in self.train.index if p in self.slides.files]
-        test = [p for p in self.test.index if p in self.slides.files]
-        self._need(train, test, "slides")
-        return self.slides, self.train.loc[train], self.test.loc[test]
-
-    def pooled(self, how: str) -> tuple[np.ndarray, pd.DataFrame, np.ndarray, pd.DataFrame]:
-        """Pooled patch features of training and test patients, as `rna` gives genes."""
-        slides, train, test = self.with_slides()
-        x, x_test = (np.stack([slides.pooled(how, p) for p in part.index]) for part in (train, test))
-        return x, train, x_test, test
-
-    def linear(self, x, train, x_test, test, head: str, scaling: Scaling = PLAIN) -> tuple[str, pd.DataFrame]:
-        """A linear head on given features: (head, rows)."""
-        rows, notes = fit_task(self.task, head, x, train, x_test, test, self.settings, self.seed, scaling)
-        self.notes += notes
-        return head, rows
+    @property
+    def held_out(self) -> Patients:
+        """The test patients."""
+        return Patients(self.test, self.slides, self.expression, self.covariates, "test")
 
     @property
     def clipped(self) -> Scaling:
         """Scaling of expression."""
         return Scaling(self.settings.baseline.clip)
-
-    def heads(self) -> list[str]:
-        """Linear heads of the task."""
-        return ["logistic"] if self.task == "subtyping" else list(self.settings.survival.models)
-
-    def outcome(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Days and events of some patients."""
-        return table["time_days"].to_numpy(float), table["event"].to_numpy(float).astype(int)
-
-    def class_rows(self, test: pd.DataFrame, classes: Sequence[str], p: np.ndarray) -> pd.DataFrame:
-        """`subtyping_rows` of test patients."""
-        return subtyping_rows(test.index, test["label"].to_numpy(str), classes, p)
-
-    def risk_rows(self, test, risk, threshold, times, survival) -> pd.DataFrame:
-        """`survival_rows` of test patients."""
-        return survival_rows(test.index, *self.outcome(test), risk, threshold, times, survival)
-
-    @staticmethod
-    def _need(train: Sequence[str], test: Sequence[str], what: str) -> None:
-        if not len(train) or not len(test):
-            raise Unusable(f"no {'training' if not len(train) else 'test'} patients with {what}")
-
-
-class Unusable(ValueError):
-    """The cohort lacks what a baseline needs; its message says what. It yields no rows, and no crash."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from .fold_data import FoldData
-
-    Predictions = list[tuple[str, pd.DataFrame]]
-    Fit = Callable[[FoldData], Predictions]
+from .method import Method
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One row of the registry.
+    """One row of the registry: what stands in the decorator, and the decorated class.
 
     Attributes
     ----------
@@ -26,25 +20,36 @@ class Baseline:
     modality : {"wsi", "rna", "fused", "clinical"}
     description : str
         One clause, shown in tables.
-    fit : callable
-        ``fit(fold: FoldData) -> list of (head, rows)``, rows as `subtyping_rows` or
-        `survival_rows` give them.
+    method : type of Method
+    title : str
+        Name in tables and figures.
+    order : int
+        Place in tables and figures, smallest first.
+    heads : mapping
+        Heads of its own and what they are called where a method has several; linear heads need no entry.
+    gpu : bool
+        Whether a job waits for a GPU, where there is one.
     network : bool
         Whether it trains a network, and so needs torch and an environment that has it.
     fewshot : bool
-        Fitted on the k-shot draws too. Not for models that are trained from scratch for minutes.
+        Whether it is fitted on the k-shot draws too. Not for models that are trained from scratch for minutes.
     """
 
     name: str
     tasks: tuple[str, ...]
     modality: str
     description: str
-    fit: Fit
+    method: type[Method]
+    title: str = ""
+    order: int = 1000
+    heads: Mapping[str, str] = field(default_factory=dict)
+    gpu: bool = False
     network: bool = False
     fewshot: bool = True
 
 
 REGISTRY: dict[str, Baseline] = {}
+M = TypeVar("M", bound=type[Method])
 
 
 def baseline(
@@ -53,13 +58,23 @@ def baseline(
     tasks: tuple[str, ...],
     modality: str,
     description: str,
+    title: str = "",
+    order: int = 1000,
+    heads: Mapping[str, str] | None = None,
+    gpu: bool = False,
     network: bool = False,
     fewshot: bool = True,
-) -> Callable[[Fit], Fit]:
-    """Register the decorated function as a baseline."""
+) -> Callable[[M], M]:
+    """Register the decorated class as a baseline.
 
-    def register(fit: Fit) -> Fit:
-        REGISTRY[name] = Baseline(name, tasks, modality, description, fit, network, fewshot)
-        return fit
+    The arguments must be written out: the workflow reads them without importing the file
+    (`mirror.plan.registry.find_baselines`). For their meaning see `Baseline`.
+    """
+
+    def register(method: M) -> M:
+        REGISTRY[name] = Baseline(
+            name, tasks, modality, description, method, title, order, heads or {}, gpu, network, fewshot
+        )
+        return method
 
     return register

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
 from ..core.errors import InputError
-from ..core.hashing import sha256_file
 from ..dataset.patches import Slides
-from ..heads.survival import TooFewEvents
-from ..io.predictions import Names, Result, empty, stamp
-from ..io.splits import iterate_folds
-from ..targets.base import who_takes_part
+from ..io.predictions import Names, Result
 from ..targets.fewshot import fewshot_settings, training_sets
-from . import Unusable, find_baseline
-from .fold_data import FoldData
-
-log = logging.getLogger(__name__)
-Expression = Callable[[Sequence[str]], tuple[np.ndarray, list[str]]]
+from ..targets.fit import rows_of
+from ..targets.folds import FoldRun
+from . import find_baseline
+from .fold_data import COVARIATES, Expression, FoldData
 
 
 def read_expression(rna: str | Path, transforms: Sequence[str | Path]) -> dict[str, Expression]:
@@ -70,6 +66,7 @@ def evaluate_baseline(
     expression: Mapping[str, Expression] | None = None,
     sources: Sequence[str | Path] = (),
     device: str = "cpu",
+    covariates: Sequence[str] = COVARIATES,
 ) -> Result:
     """Train and test one baseline in every fold.
 
@@ -86,6 +83,8 @@ def evaluate_baseline(
         Files whose hashes go into the metadata.
     device : str
         Where networks on bags of patches train.
+    covariates : sequence of str
+        Columns of ``patients`` that may be used as clinical covariates.
 
     Returns
     -------
@@ -96,47 +95,30 @@ def evaluate_baseline(
     chosen = find_baseline(name)
     if task not in chosen.tasks:
         raise InputError(f"baseline {name} does not do {task}", remedy=f"its tasks: {', '.join(chosen.tasks)}")
-    known, notes = who_takes_part(patients, task)
-    parts, seen = [], {}
-    for fold in iterate_folds(splits):
-        train = known.loc[[p for p in fold.train if p in known.index]]
-        test = known.loc[[p for p in fold.test if p in known.index]]
-        seen[fold.name] = {"train": list(train.index)}
-        if not len(train) or not len(test):
-            if len(known):
-                side = "training" if not len(train) else "test"
-                notes.append(f"{fold.name}: no {side} patients with a known outcome")
+    run = FoldRun(task, patients, splits, names, settings, seed, level=logging.INFO)
+    for fold in run:
+        if run.is_empty(fold):
             continue
         genes = None if expression is None else expression.get(fold.name)
-        sets = [("supervised", 0, list(train.index))]
+        sets = [("supervised", 0, list(fold.train.index))]
         if chosen.fewshot:
-            drawn = training_sets(task, train, fold.repeat, fold.fold, settings, seed)
-            sets += [(protocol, draw, rows) for protocol, draw, rows in drawn if protocol == "fewshot"]
+            drawn = training_sets(task, fold.train, fold.source.repeat, fold.source.fold, settings, seed)
+            sets += [one for one in drawn if one[0] == "fewshot"]
         for protocol, draw, rows in sets:
             where = fold.name if protocol == "supervised" else f"{fold.name}, few-shot draw {draw}"
-            fitted_with = fewshot_settings(settings) if protocol == "fewshot" else settings
-            data = FoldData(task, train.loc[rows], test, fitted_with, seed, slides, genes, device=device)
-            try:
-                found = chosen.fit(data)
-            except (Unusable, TooFewEvents) as reason:
-                notes.append(f"{where}: left out, {reason}")
-                continue
-            notes += [f"{where}: {note}" for note in data.notes]
-            for head, predicted in found:
-                place = {"repeat": fold.repeat, "fold": fold.fold, "draw": draw, "seed": seed}
-                how = {"task": task, "protocol": protocol, "modality": chosen.modality, "head": head}
-                size = {"train_n": len(rows), "train_events": train.loc[rows, "event"].sum()}
-                size["train_events"] = size["train_events"] if task == "survival" else None
-                parts.append(stamp(predicted, names, **how, **place, **size))
-    notes = list(dict.fromkeys(notes))
-    for note in notes:
-        log.info("%s %s %s: %s", names.cohort, name, task, note)
-    metadata = {
-        "patients": seen,
-        "settings": settings.model_dump(mode="json"),
-        "seed": seed,
-        "sources": [{"file": str(path), "sha256": sha256_file(path)} for path in sources],
-        "notes": notes,
-        "description": chosen.description,
-    }
-    return Result(pd.concat(parts, ignore_index=True) if parts else empty(task), metadata)
+            how: dict[str, Any] = {
+                "slides": slides,
+                "expression": genes,
+                "covariates": tuple(covariates),
+                "device": device,
+            }
+            train, fitted_with = fold.train.loc[rows], fewshot_settings(settings) if protocol == "fewshot" else settings
+            data = FoldData(task, train, fold.test, fitted_with, seed, **how)
+            with run.attempt(where):
+                found = chosen.method().fit(data).predict(data.held_out)
+                run.notes += [f"{where}: {note}" for note in data.notes]
+                for one in found:
+                    predicted = rows_of(one.prediction, fold.test.loc[list(one.patients)]).assign(**one.columns)
+                    place = {"protocol": protocol, "modality": chosen.modality, "head": one.head}
+                    run.add(predicted, fold, **place, place={"draw": draw}, train=train)
+    return run.result(sources, description=chosen.description)

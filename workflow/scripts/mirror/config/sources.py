@@ -50,7 +50,8 @@ class ClinicalSource(Settings):
         description="Words of the label column that are classes although they usually mean missing, e.g. [unknown].",
     )
     covariates: list[str] = Field(
-        default_factory=list, description="Columns for the clinical-only baseline; empty takes age, sex and stage."
+        default_factory=list,
+        description="Columns for the clinical-only baseline, beside age, sex and stage. No other column is used.",
     )
 
 

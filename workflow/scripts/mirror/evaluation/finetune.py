@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,17 +14,15 @@ from ..baselines.fold_data import FoldData
 from ..baselines.mil import Objective
 from ..compute.device import choose_device
 from ..config.evaluation import EvaluationSettings
-from ..core.hashing import sha256_file
 from ..dataset.paired import PairedData
-from ..heads.survival import TooFewEvents
 from ..inference.encode import restore_model
 from ..io.checkpoints import load_checkpoint
-from ..io.predictions import Names, Result, empty, stamp
-from ..io.splits import Fold, iterate_folds
+from ..io.predictions import Names, Result
+from ..io.splits import Fold
 from ..model.mirror import Mirror
-from ..targets.base import who_takes_part
+from ..targets.fit import rows_of
+from ..targets.folds import FoldRun
 
-log = logging.getLogger(__name__)
 HEAD_SD = 0.01
 """Spread of the head's first weights, as published."""
 
@@ -90,7 +87,7 @@ def finetune_fold(
     train, test = inputs.have(list(fold.train.index)), inputs.have(list(fold.test.index))
     if not train or not test:
         return [], train
-    objective = Objective(fold, fold.train.loc[train])
+    objective = Objective(fold.task, fold.train.loc[train], fold.settings)
     torch.manual_seed(fold.seed)
     width = model.settings.model.embed_dim * (2 if modality == "fused" else 1)
     head = nn.Linear(width, objective.outputs)
@@ -116,7 +113,8 @@ def finetune_fold(
             np.concatenate([head(inputs.embed(model, p, fold.seed, None)).cpu().numpy() for p in part]).astype(float)
             for part in (train, test)
         )
-    return [("finetuned", objective.rows(fold, fold.test.loc[test], logits_train, logits_test))], train
+    objective.set_threshold(logits_train)
+    return [("finetuned", rows_of(objective.prediction(logits_test), fold.test.loc[test]))], train
 
 
 def evaluate_finetuned(
@@ -144,40 +142,22 @@ def evaluate_finetuned(
     Result
         Protocol ``finetune``, head ``finetuned``.
     """
-    known, notes = who_takes_part(patients, task)
-    parts, seen, sources = [], {}, []
-    for fold in iterate_folds(splits):
-        train = known.loc[[p for p in fold.train if p in known.index]]
-        test = known.loc[[p for p in fold.test if p in known.index]]
-        if len(known) and not (len(train) and len(test)):
-            notes.append(f"{fold.name}: no {'test' if len(train) else 'training'} patients with a known outcome")
+    run, sources = FoldRun(task, patients, splits, names, settings, seed), []
+    for fold in run:
         checkpoint = load_checkpoint(checkpoints[fold.name])
-        seen[fold.name] = {"train": list(train.index), "encoder": {"patients": checkpoint.seen}}
-        sources.append({"file": str(checkpoint.path), "sha256": sha256_file(checkpoint.path)})
-        if not len(train) or not len(test):
+        run.seen[fold.name]["encoder"] = {"patients": checkpoint.seen}
+        sources.append(checkpoint.path)
+        if run.is_empty(fold):
             continue
-        data = load(fold)
+        data = load(fold.source)
         device = choose_device(checkpoint.settings.train.device)
         for modality in settings.modalities:
-            try:
+            with run.attempt(f"{fold.name}, {modality}"):
                 model = restore_model(checkpoint, device)  # anew: the modality before has changed the weights
-                found, _ = finetune_fold(model, data, modality, FoldData(task, train, test, settings, seed))
-            except TooFewEvents as reason:
-                notes.append(f"{fold.name}, {modality}: left out, {reason}")
-                continue
-            if not found:
-                notes.append(f"{fold.name}, {modality}: no patients with this modality")
-            for head, rows in found:
-                place = {"repeat": fold.repeat, "fold": fold.fold, "draw": 0, "seed": seed}
-                how = {"task": task, "protocol": "finetune", "modality": modality, "head": head}
-                parts.append(stamp(rows, names, **how, **place))
-    for note in notes:
-        log.warning("%s %s %s: %s", names.cohort, names.method, task, note)
-    metadata = {
-        "patients": seen,
-        "settings": settings.model_dump(mode="json"),
-        "seed": seed,
-        "sources": sources,
-        "notes": notes,
-    }
-    return Result(pd.concat(parts, ignore_index=True) if parts else empty(task), metadata)
+                of_fold = FoldData(task, fold.train, fold.test, settings, seed)
+                found, _ = finetune_fold(model, data, modality, of_fold)
+                if not found:
+                    run.notes.append(f"{fold.name}, {modality}: no patients with this modality")
+                for head, rows in found:
+                    run.add(rows, fold, protocol="finetune", modality=modality, head=head)
+    return run.result(sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,20 @@ from sklearn.utils.extmath import softmax
 from ..config.evaluation import ProbeSettings
 from .adam import apply_linear, fit_adam_linear
 from .scaling import PLAIN, Scaling, Standardiser, inner_folds
+
+
+@dataclass(frozen=True)
+class ClassPrediction:
+    """What a classifier says about patients.
+
+    Attributes
+    ----------
+    classes : list of str, length K
+    probabilities : ndarray of float64, shape (m, K)
+    """
+
+    classes: list[str]
+    probabilities: np.ndarray
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, C: float) -> LogisticRegression:
@@ -128,6 +143,10 @@ class LogisticHead(ClassifierMixin, BaseEstimator):
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable class of each row."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def prediction(self, X: np.ndarray) -> ClassPrediction:
+        """Classes and probabilities of each row."""
+        return ClassPrediction(self.classes_.tolist(), self.predict_proba(X))
 
     def to_dict(self) -> dict[str, Any]:
         """The fitted model as plain data, for JSON: coefficients of the standardised, unrotated features."""

@@ -31,7 +31,11 @@ INNER_TOL = 1e-3
 """Gradient at which fits that only choose a penalty stop."""
 
 
-class TooFewEvents(ValueError):
+class NoModel(ValueError):
+    """The training patients do not allow a model; the message says why. The fold is left out and the run goes on."""
+
+
+class TooFewEvents(NoModel):
     """A fold whose training patients have too few events for any survival model."""
 
 

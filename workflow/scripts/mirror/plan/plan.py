@@ -89,6 +89,11 @@ class Plan:
         """Whether the cohort brings a clinical table."""
         return all(bool(c["simulate"] or c["clinical"]) for c in map(self.cohort, self.members(name)))
 
+    def covariates(self, name: str) -> list[str]:
+        """Columns that the configuration names as clinical covariates, of any member of a pooled cohort."""
+        sources = [self.cohort(member)["clinical"] or {} for member in self.members(name)]
+        return list(dict.fromkeys(column for source in sources for column in source.get("covariates") or []))
+
     def has_pixels(self, name: str) -> bool:
         """Whether slides are read (features that others made need none)."""
         return self.has_slides(name) and not self.cohort(name)["features"]

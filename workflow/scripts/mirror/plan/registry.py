@@ -1,15 +1,15 @@
 """Which baselines there are, read off their files without importing them.
 
-The DAG needs a baseline's data and tasks before any environment exists, so the arguments of the
-decorator `mirror.baselines.baseline` are read from the syntax tree. Adding
-a baseline is therefore adding one file.
+The DAG needs a baseline's data, tasks and resources, and the report its name, where its packages are not installed.
+The arguments of the decorator `mirror.baselines.baseline` are therefore read from the syntax tree, and adding
+a baseline is adding one file.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +30,14 @@ class BaselineEntry:
         What it predicts.
     file : Path
         Where it is.
+    title : str
+        Name in tables and figures; without one the baseline's name with blanks.
+    order : int
+        Place in tables and figures, smallest first.
+    heads : dict
+        Heads of its own and what they are called where a method has several.
+    gpu : bool
+        Whether a job waits for a GPU, where there is one.
     network : bool
         Whether it trains a network, which needs torch.
     """
@@ -37,6 +45,10 @@ class BaselineEntry:
     modality: str
     tasks: tuple[str, ...]
     file: Path
+    title: str = ""
+    order: int = 1000
+    heads: dict[str, str] = field(default_factory=dict)
+    gpu: bool = False
     network: bool = False
 
 
@@ -47,7 +59,7 @@ def find_baselines(folder: Path = FOLDER) -> dict[str, BaselineEntry]:
     Raises
     ------
     InputError
-        A decorator whose name, tasks or modality is not written out.
+        A decorator without name, tasks or modality, or with an argument that is not written out.
     """
     out: dict[str, BaselineEntry] = {}
     for path in sorted(folder.glob("[a-z]*.py")):
@@ -55,13 +67,21 @@ def find_baselines(folder: Path = FOLDER) -> dict[str, BaselineEntry]:
             for call in getattr(node, "decorator_list", []):
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "baseline":
                     try:
-                        told = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-                        out[ast.literal_eval(call.args[0])] = BaselineEntry(
-                            told["modality"], tuple(told["tasks"]), path, bool(told.get("network", False))
+                        words = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+                        name = ast.literal_eval(call.args[0])
+                        out[name] = BaselineEntry(
+                            words["modality"],
+                            tuple(words["tasks"]),
+                            path,
+                            str(words.get("title", "")) or name.replace("_", " "),
+                            int(words.get("order", 1000)),
+                            dict(words.get("heads") or {}),
+                            bool(words.get("gpu", False)),
+                            bool(words.get("network", False)),
                         )
-                    except (ValueError, KeyError, IndexError) as error:
+                    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
                         raise InputError(
-                            "name, tasks or modality of a baseline is not written out",
+                            "an argument of a baseline's decorator is missing or not written out",
                             file=path,
                             row=call.lineno,
                             remedy='@baseline("name", tasks=("survival",), modality="rna", description="...")',

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+
+from ..plan.registry import find_baselines
 
 DAYS_A_YEAR = 365.25
 
-METHODS = {
-    "clinical_cox": "Clinical Cox",
-    "rna_logistic": "RNA logistic regression",
-    "rna_cox": "RNA Cox",
-    "rna_rsf": "RNA random survival forest",
-    "rna_mlp": "RNA MLP",
-    "slide_mean": "Mean pooling",
-    "slide_max": "Max pooling",
-    "abmil": "ABMIL",
-    "transmil": "TransMIL",
-    "late_fusion": "Late fusion",
-    "concat": "Concatenation",
+# Methods that are no baselines, after these; baselines name themselves in their files.
+OTHER_METHODS = {
     "align": "Alignment only",
     "tangle": "TANGLE-style",
     "mirror": "MIRROR",
@@ -61,14 +54,21 @@ MODALITIES = {
 HEADS = {
     "discrete": "discrete-time",
     "cox": "Cox",
-    "coxnet": "elastic net",
-    **dict.fromkeys(["logistic", "forest", "rsf", "mil", "mlp", "inner_product", "ridge"], ""),
+    **dict.fromkeys(["logistic", "rsf", "inner_product", "ridge"], ""),
+    **{head: title for entry in find_baselines().values() for head, title in entry.heads.items()},
 }
+
+
+@cache
+def _methods() -> dict[str, str]:
+    """Names of methods, in the order in which tables and figures show them."""
+    baselines = sorted(find_baselines().items(), key=lambda item: (item[1].order, item[0]))
+    return {name: entry.title for name, entry in baselines} | OTHER_METHODS
 
 
 def method_name(method: str) -> str:
     """A method's name; a variant of the user's own keeps the name that the user gave it."""
-    return METHODS.get(method, method.replace("_", " "))
+    return _methods().get(method, method.replace("_", " "))
 
 
 def metric_name(metric: str) -> str:
@@ -81,5 +81,5 @@ def metric_name(metric: str) -> str:
 
 def method_order(method: str) -> tuple[int, str]:
     """A sort key: baselines first, then alignment, then MIRROR and its variants."""
-    known = list(METHODS)
+    known = list(_methods())
     return (known.index(method) if method in known else known.index("tangle"), method)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
-from ..heads.logistic import LogisticHead
+from ..heads.logistic import ClassPrediction, LogisticHead
 from ..heads.refits import refit_of, training_weights
 from ..heads.scaling import PLAIN, Scaling
 from ..heads.stored import Head
-from ..heads.survival import HEADS
+from ..heads.survival import HEADS, SurvivalPrediction
 from .base import by_patient
 from .classes import subtyping_rows
 from .survival import outcome_of, survival_rows
@@ -46,19 +46,18 @@ def fit_head(
     return HEADS[head](settings.survival, settings.probe, seed, scaling).fit(x, outcome_of(table))
 
 
-def predict_rows(model: Head, x: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of predictions of test patients, beside their outcomes in ``table`` (in the order of ``x``).
+def rows_of(prediction: ClassPrediction | SurvivalPrediction, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of predictions of test patients, beside their outcomes in ``table`` (in the prediction's order).
 
     Returns
     -------
     pandas.DataFrame
         See `subtyping_rows` and `survival_rows`.
     """
-    if isinstance(model, LogisticHead):
-        truth = table["label"].to_numpy(str)
-        return subtyping_rows(table.index, truth, model.classes_.tolist(), model.predict_proba(x))
-    found, known = model.prediction(x), outcome_of(table)
-    risks = (found.risk, found.threshold, found.times, found.survival)
+    if isinstance(prediction, ClassPrediction):
+        return subtyping_rows(table.index, table["label"].to_numpy(str), prediction.classes, prediction.probabilities)
+    known = outcome_of(table)
+    risks = (prediction.risk, prediction.threshold, prediction.times, prediction.survival)
     return survival_rows(table.index, known["time"], known["event"], *risks)
 
 
@@ -73,7 +72,7 @@ def fit_task(
     seed: int,
     scaling: Scaling = PLAIN,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """`fit_head` on one fold's training patients, then `predict_rows` of its test patients.
+    """`fit_head` on one fold's training patients, then `rows_of` its predictions of the test patients.
 
     Returns
     -------
@@ -83,7 +82,7 @@ def fit_task(
         Fallbacks that were taken.
     """
     model = fit_head(task, head, x, table, settings, seed, scaling)
-    rows = predict_rows(model, x_test, table_test).assign(penalty=model.penalty_)
+    rows = rows_of(model.prediction(x_test), table_test).assign(penalty=model.penalty_)
     moved = predict_refits(model, x, table, x_test, settings, seed)
     return rows.assign(refits=by_patient(moved, len(rows))), model.notes_
 

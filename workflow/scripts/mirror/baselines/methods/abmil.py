@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..fold_data import FoldData
-from ..mil import train_bags
+from ..mil import BagMethod
 from ..registry import baseline
 
 
@@ -31,18 +30,16 @@ class GatedAttention(nn.Module):
     tasks=("subtyping", "survival"),
     modality="wsi",
     description="gated attention pooling, supervised",
+    title="ABMIL",
+    order=80,
+    heads={"mil": ""},
+    gpu=True,
     network=True,
     fewshot=False,
 )
-def fit(fold: FoldData):
+class Abmil(BagMethod):
     """Fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""
-    slides, train, test = fold.with_slides()
-    settings = fold.settings.baseline
-    objective, logits_train, logits = train_bags(
-        fold,
-        slides,
-        train,
-        test,
-        lambda width, outputs: GatedAttention(width, outputs, settings.mil_width, settings.mil_dropout),
-    )
-    return [("mil", objective.rows(fold, test, logits_train, logits))]
+
+    def build(self, inputs: int, outputs: int, width: int, dropout: float) -> nn.Module:
+        """See `NetworkMethod.build`."""
+        return GatedAttention(inputs, outputs, width, dropout)

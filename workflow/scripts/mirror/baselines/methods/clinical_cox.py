@@ -1,22 +1,21 @@
-"""Cox regression on age, sex and stage: what the clinic knows without slide or RNA."""
+"""Cox regression on clinical covariates: what is known without slide or RNA."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from ..fold_data import FoldData, Unusable
+from ..fold_data import FoldData, Patients, Unusable
+from ..method import LinearMethod
 from ..registry import baseline
 
 ROMAN = {"I": 1, "II": 2, "III": 3, "IV": 4}
 MIN_KNOWN = 0.5
 """A covariate known for fewer of the training patients is left out."""
-NOT_COVARIATES = {
-    *("patient_id", "label", "time_days", "event", "site", "n_slides", "has_rna", "has_wsi", "sample_id"),
-    *("cohort", "slide_id"),
-}
 
 
 def stage_number(text: object) -> float:
@@ -28,50 +27,91 @@ def stage_number(text: object) -> float:
     return float(ROMAN.get(match[1], match[1]))
 
 
-def covariates(train: pd.DataFrame, test: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Numbers from age, sex, stage and any further covariate columns.
+class Covariates:
+    """Numbers from clinical covariates; medians and categories are those of the training patients.
 
-    Numeric columns are taken as they are, stage as its number, others one-hot by the training
-    patients' values. Missing numbers become the training median, with an indicator column where
-    a tenth or more are missing.
+    Numeric columns are taken as they are, stage as its number, others one-hot. Missing numbers become the
+    training median, with an indicator column where a tenth or more are missing. A column that is known for fewer
+    than half of the training patients, is the same for all, or has about as many texts as patients is left out.
 
-    Returns
-    -------
-    x, x_test : ndarray of float64
-    used : list of str
-        Columns that were used.
+    Attributes
+    ----------
+    columns_ : dict
+        By column: ``{"median": float, "indicator": bool}`` or ``{"values": list of str}``.
     """
-    parts, parts_test, used = [], [], []
-    for name in (column for column in train if column not in NOT_COVARIATES):
-        a, b = train[name], test[name]
-        if name == "stage":
-            a, b = a.map(stage_number), b.map(stage_number)
-        number = pd.to_numeric(a, errors="coerce")
-        if a.notna().mean() < MIN_KNOWN or a.nunique() < 2:
-            continue
-        if number.notna().sum() == a.notna().sum():
-            number_test = pd.to_numeric(b, errors="coerce")
-            middle = number.median()
-            parts.append(number.fillna(middle).to_numpy(float))
-            parts_test.append(number_test.fillna(middle).to_numpy(float))
-            if number.isna().mean() >= 0.1:
+
+    def __init__(self) -> None:
+        self.columns_: dict[str, dict[str, Any]] = {}
+
+    def fit(self, table: pd.DataFrame, allowed: Sequence[str]) -> Covariates:
+        """Learn from training patients; only the columns ``allowed`` are looked at, in the table's order."""
+        for name in (column for column in table if column in allowed):
+            a = self._read(table, name)
+            if a.notna().mean() < MIN_KNOWN or a.nunique() < 2:
+                continue
+            number = pd.to_numeric(a, errors="coerce")
+            if number.notna().sum() == a.notna().sum():
+                indicator = bool(number.isna().mean() >= 0.1)
+                self.columns_[name] = {"median": float(number.median()), "indicator": indicator}
+            elif a.nunique() <= max(2, len(a) // 10):
+                self.columns_[name] = {"values": sorted(a.dropna().unique())[1:]}
+        if not self.columns_:
+            raise Unusable(f"none of the clinical covariates is known ({', '.join(allowed)})")
+        return self
+
+    def transform(self, table: pd.DataFrame) -> np.ndarray:
+        """Covariates of patients, float64 (n, P)."""
+        parts = []
+        for name, how in self.columns_.items():
+            a = self._read(table, name)
+            if "values" in how:
+                parts += [(a == value).to_numpy(float) for value in how["values"]]
+                continue
+            number = pd.to_numeric(a, errors="coerce")
+            parts.append(number.fillna(how["median"]).to_numpy(float))
+            if how["indicator"]:
                 parts.append(number.isna().to_numpy(float))
-                parts_test.append(number_test.isna().to_numpy(float))
-        elif a.nunique() <= max(2, len(a) // 10):
-            for value in sorted(a.dropna().unique())[1:]:
-                parts.append((a == value).to_numpy(float))
-                parts_test.append((b == value).to_numpy(float))
-        else:
-            continue  # as many values as patients: a name, not a covariate
-        used.append(name)
-    if not used:
-        raise Unusable("no clinical covariates (age, sex, stage or named ones) are known")
-    return np.column_stack(parts), np.column_stack(parts_test), used
+        return np.column_stack(parts)
+
+    @staticmethod
+    def _read(table: pd.DataFrame, name: str) -> pd.Series:
+        return table[name].map(stage_number) if name == "stage" else table[name]
 
 
-@baseline("clinical_cox", tasks=("survival",), modality="clinical", description="Cox regression on age, sex, stage")
-def fit(fold: FoldData):
+@baseline(
+    "clinical_cox",
+    tasks=("survival",),
+    modality="clinical",
+    description="Cox regression on age, sex and stage, or the covariates that the configuration names",
+    title="Clinical Cox",
+    order=10,
+)
+class ClinicalCox(LinearMethod):
     """Ridge Cox, penalty chosen inside the training patients."""
-    x, x_test, used = covariates(fold.train, fold.test)
-    fold.notes.append(f"covariates: {', '.join(used)}")
-    return [fold.linear(x, fold.train, x_test, fold.test, "cox")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.covariates_ = Covariates()
+
+    def features(self, patients: Patients):
+        """Covariates as numbers."""
+        return self.covariates_.transform(patients.table), patients.table
+
+    def fit(self, fold: FoldData) -> ClinicalCox:
+        """See `Method.fit`."""
+        self.covariates_.fit(fold.train, fold.covariates)
+        fold.notes.append(f"covariates: {', '.join(self.covariates_.columns_)}")
+        x, table = self.features(fold.training)
+        self._fit_head("cox", x, table, fold)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Method.to_dict`."""
+        return super().to_dict() | {"covariates": self.covariates_.columns_}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """See `Method.from_dict`."""
+        method = super().from_dict(data)
+        method.covariates_.columns_ = data["covariates"]
+        return method

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...heads.scaling import Scaling
-from ..fold_data import FoldData
-from ..paired import paired
+from ..fold_data import FoldData, Patients
+from ..method import LinearMethod
 from ..registry import baseline
 
 
@@ -15,12 +15,19 @@ from ..registry import baseline
     tasks=("subtyping", "survival"),
     modality="fused",
     description="mean patch feature and genes side by side, linear model",
+    title="Concatenation",
+    order=110,
 )
-def fit(fold: FoldData):
-    """Modalities are scaled to the same total variance, so that the wider one does not drown it."""
-    wsi, rna, train, test = paired(fold)
-    widths = [block[0].shape[1] for block in (wsi, rna)]
-    weights = np.repeat(np.sqrt(np.mean(widths) / np.array(widths)), widths)
-    scaling = Scaling(fold.settings.baseline.clip, weights)
-    x, x_test = (np.column_stack([wsi[k], rna[k]]) for k in (0, 1))
-    return [fold.linear(x, train, x_test, test, head, scaling) for head in fold.heads()]
+class Concat(LinearMethod):
+    """Modalities are scaled to the same total variance, so that the wider one does not dominate."""
+
+    def features(self, patients: Patients):
+        """Mean patch features, then genes."""
+        wsi, rna, table = patients.paired()
+        self.widths = [wsi.shape[1], rna.shape[1]]
+        return np.column_stack([wsi, rna]), table
+
+    def scaling(self, fold: FoldData):
+        """Clipped, and each modality weighted by its width."""
+        widths = np.array(self.widths)
+        return Scaling(fold.settings.baseline.clip, np.repeat(np.sqrt(np.mean(widths) / widths), widths))

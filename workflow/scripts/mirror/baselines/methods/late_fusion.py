@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, Self
 
-from ...config.evaluation import EvaluationSettings
-from ...heads.logistic import LogisticHead
-from ...heads.scaling import Scaling
-from ...heads.survival import HEADS, outcome
+import numpy as np
+import pandas as pd
+
+from ...heads.logistic import ClassPrediction
+from ...heads.stored import Head, head_from_dict
+from ...heads.survival import SurvivalPrediction
 from ...targets.base import by_patient
-from ...targets.fit import predict_refits
-from ..fold_data import FoldData
-from ..paired import paired
+from ...targets.fit import fit_head, heads_of, predict_refits
+from ..fold_data import FoldData, Patients
+from ..method import Method, Predicted
 from ..registry import baseline
 
 
@@ -20,47 +22,93 @@ from ..registry import baseline
     tasks=("subtyping", "survival"),
     modality="fused",
     description="mean of a slide model's and an RNA model's predictions",
+    title="Late fusion",
+    order=100,
 )
-def fit(fold: FoldData):
-    """Mean of the probabilities; of the risks after standardising them on the training patients."""
-    wsi, rna, train, test = paired(fold)
-    settings, scaling = fold.settings, fold.clipped
-    if fold.task == "subtyping":
-        truth = train["label"].to_numpy(str)
-        # Both models know the same classes, in the same order: those of the same patients.
-        models = [LogisticHead(settings.probe, fold.seed, scaling).fit(a, truth) for a, _ in (wsi, rna)]
-        p = np.mean([model.predict_proba(b) for model, (_, b) in zip(models, (wsi, rna), strict=True)], axis=0)
-        refits = [
-            predict_refits(model, a, train, b, settings, fold.seed)
-            for model, (a, b) in zip(models, (wsi, rna), strict=True)
-        ]
-        rows = fold.class_rows(test, models[0].classes_.tolist(), p)
-        return [("logistic", rows.assign(refits=by_patient(mean_of(refits), len(test))))]
-    return [(head, _survival(fold, settings, wsi, rna, train, test, head, scaling)) for head in fold.heads()]
+class LateFusion(Method):
+    """Mean of the probabilities; of the risks after standardising them on the training patients.
 
+    Attributes
+    ----------
+    pairs_ : dict
+        The two fitted heads (slide, RNA) by the head's name.
+    scales_ : dict
+        By the survival head's name: mean and SD of the training patients' risks for each of the two, and
+        ``threshold``, the median of the training patients' mean risk.
+    fitted_on : tuple or None
+        See `LinearMethod`.
+    """
 
-def _survival(fold: FoldData, settings: EvaluationSettings, wsi, rna, train, test, head: str, scaling: Scaling):
-    time, event = fold.outcome(train)
-    risks, risks_train, curves, refits = [], [], [], []
-    for a, b in (wsi, rna):
-        everybody = np.concatenate([a, b])  # one fit predicts training patients (for the scale) and test patients
-        model = HEADS[head](settings.survival, settings.probe, fold.seed, scaling).fit(a, outcome(time, event))
-        found = model.prediction(everybody)
-        fold.notes += model.notes_
-        of_train = found.risk[: len(a)]
-        spread = of_train.std() or 1.0
-        risks_train.append((of_train - of_train.mean()) / spread)
-        risks.append((found.risk[len(a) :] - of_train.mean()) / spread)
-        curves.append(found.survival[len(a) :])
-        moved = predict_refits(model, a, train, b, settings, fold.seed)
-        refits.append(None if moved is None else (moved - of_train.mean()) / spread)
-        times = found.times
-    threshold = float(np.median(np.mean(risks_train, axis=0)))
-    rows = fold.risk_rows(test, np.mean(risks, axis=0), threshold, times, np.mean(curves, axis=0))
-    return rows.assign(refits=by_patient(mean_of(refits), len(test)))
+    def __init__(self) -> None:
+        self.pairs_: dict[str, list[Head]] = {}
+        self.scales_: dict[str, dict[str, Any]] = {}
+        self.fitted_on: tuple[list[np.ndarray], pd.DataFrame, FoldData] | None = None
 
+    def fit(self, fold: FoldData) -> LateFusion:
+        """See `Method.fit`."""
+        *parts, table = fold.training.paired()
+        self.fitted_on = (parts, table, fold)
+        for name in heads_of(fold.task, fold.settings):
+            pair = [fit_head(fold.task, name, x, table, fold.settings, fold.seed, fold.clipped) for x in parts]
+            self.pairs_[name] = pair
+            if fold.task == "survival":
+                fold.notes += [note for head in pair for note in head.notes_]
+                risks = [head.predict_risk(x) for head, x in zip(pair, parts, strict=True)]
+                scale: dict[str, Any] = {
+                    "mean": [float(r.mean()) for r in risks],
+                    "sd": [float(r.std()) or 1.0 for r in risks],
+                }
+                scale["threshold"] = float(np.median(self._mean_risk(risks, scale)))
+                self.scales_[name] = scale
+        return self
 
-def mean_of(refits: list[np.ndarray | None]) -> np.ndarray | None:
-    """Mean of two models' refits; None unless both have them."""
-    known = [values for values in refits if values is not None]
-    return np.mean(known, axis=0) if len(known) == len(refits) else None
+    @staticmethod
+    def _mean_risk(risks: list[np.ndarray], scale: dict[str, Any]) -> np.ndarray:
+        standard = [(r - mean) / sd for r, mean, sd in zip(risks, scale["mean"], scale["sd"], strict=True)]
+        return np.mean(standard, axis=0)
+
+    def predict(self, patients: Patients) -> list[Predicted]:
+        """See `Method.predict`."""
+        *parts, table = patients.paired()
+        out = []
+        for name, pair in self.pairs_.items():
+            found: list[Any] = [head.prediction(x) for head, x in zip(pair, parts, strict=True)]
+            if name in self.scales_:
+                risk = self._mean_risk([f.risk for f in found], self.scales_[name])
+                curves = np.mean([f.survival for f in found], axis=0)
+                both: SurvivalPrediction | ClassPrediction = SurvivalPrediction(
+                    risk, self.scales_[name]["threshold"], found[0].times, curves
+                )
+            else:
+                # Both models know the same classes, in the same order: those of the same patients.
+                both = ClassPrediction(found[0].classes, np.mean([f.probabilities for f in found], axis=0))
+            columns = {"refits": by_patient(self._refits(name, parts), len(table))}
+            out.append(Predicted(name, list(table.index), both, columns))
+        return out
+
+    def _refits(self, name: str, parts: list[np.ndarray]) -> np.ndarray | None:
+        """Mean of the two heads' refits (see `predict_refits`); None unless both have them."""
+        if self.fitted_on is None:
+            return None
+        seen, table, fold = self.fitted_on
+        found = []
+        for k, head in enumerate(self.pairs_[name]):
+            moved = predict_refits(head, seen[k], table, parts[k], fold.settings, fold.seed)
+            if moved is None:
+                return None
+            scale = self.scales_.get(name)
+            found.append(moved if scale is None else (moved - scale["mean"][k]) / scale["sd"][k])
+        return np.mean(found, axis=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Method.to_dict`."""
+        pairs = {name: [head.to_dict() for head in pair] for name, pair in self.pairs_.items()}
+        return {"pairs": pairs, "scales": self.scales_}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """See `Method.from_dict`."""
+        method = cls()
+        method.pairs_ = {name: [head_from_dict(head) for head in pair] for name, pair in data["pairs"].items()}
+        method.scales_ = data["scales"]
+        return method

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from ..fold_data import FoldData
+from ..fold_data import FoldData, Patients
+from ..method import LinearMethod
 from ..registry import baseline
 
 
-@baseline("rna_logistic", tasks=("subtyping",), modality="rna", description="L2 logistic regression on genes")
-def fit(fold: FoldData):
+@baseline(
+    "rna_logistic",
+    tasks=("subtyping",),
+    modality="rna",
+    description="L2 logistic regression on genes",
+    title="RNA logistic regression",
+    order=20,
+)
+class RnaLogistic(LinearMethod):
     """Penalty chosen inside the training patients; z-scores clipped."""
-    return [fold.linear(*fold.rna(), "logistic", fold.clipped)]
+
+    def features(self, patients: Patients):
+        """Genes."""
+        return patients.rna()
+
+    def scaling(self, fold: FoldData):
+        """Clipped."""
+        return fold.clipped

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from ..fold_data import FoldData
+from ..fold_data import Patients
+from ..method import LinearMethod
 from ..registry import baseline
 
 
 @baseline(
-    "slide_max", tasks=("subtyping", "survival"), modality="wsi", description="maximum patch feature, linear model"
+    "slide_max",
+    tasks=("subtyping", "survival"),
+    modality="wsi",
+    description="maximum patch feature, linear model",
+    title="Max pooling",
+    order=70,
 )
-def fit(fold: FoldData):
+class SlideMax(LinearMethod):
     """The same linear heads as the probe."""
-    features = fold.pooled("max")
-    return [fold.linear(*features, head) for head in fold.heads()]
+
+    def features(self, patients: Patients):
+        """Pooled patch features."""
+        return patients.pooled("max")

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from ..fold_data import FoldData
+from ..fold_data import Patients
+from ..method import LinearMethod
 from ..registry import baseline
 
 
-@baseline("slide_mean", tasks=("subtyping", "survival"), modality="wsi", description="mean patch feature, linear model")
-def fit(fold: FoldData):
+@baseline(
+    "slide_mean",
+    tasks=("subtyping", "survival"),
+    modality="wsi",
+    description="mean patch feature, linear model",
+    title="Mean pooling",
+    order=60,
+)
+class SlideMean(LinearMethod):
     """The same linear heads as the probe."""
-    features = fold.pooled("mean")
-    return [fold.linear(*features, head) for head in fold.heads()]
+
+    def features(self, patients: Patients):
+        """Pooled patch features."""
+        return patients.pooled("mean")

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from ...config.pretrain import ModelSettings
 from ...model.slide_encoder import SlideEncoder
-from ..fold_data import FoldData
-from ..mil import train_bags
+from ..mil import BagMethod
 from ..registry import baseline
 
 HEADS = 4
@@ -34,18 +33,16 @@ class TransMil(nn.Module):
     tasks=("subtyping", "survival"),
     modality="wsi",
     description="TransMIL, supervised",
+    title="TransMIL",
+    order=90,
+    heads={"mil": ""},
+    gpu=True,
     network=True,
     fewshot=False,
 )
-def fit(fold: FoldData):
+class TransMilBaseline(BagMethod):
     """Fixed epochs; cross-entropy, or discrete-time hazards on training-quantile bins."""
-    slides, train, test = fold.with_slides()
-    settings = fold.settings.baseline
-    objective, logits_train, logits = train_bags(
-        fold,
-        slides,
-        train,
-        test,
-        lambda width, outputs: TransMil(width, outputs, settings.mil_width, settings.mil_dropout),
-    )
-    return [("mil", objective.rows(fold, test, logits_train, logits))]
+
+    def build(self, inputs: int, outputs: int, width: int, dropout: float) -> nn.Module:
+        """See `NetworkMethod.build`."""
+        return TransMil(inputs, outputs, width, dropout)

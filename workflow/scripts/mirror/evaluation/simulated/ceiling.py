@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from ...baselines.fold_data import FoldData
 from ...config.evaluation import EvaluationSettings
 from ...core.errors import InputError
-from ...core.hashing import sha256_file
-from ...heads.survival import TooFewEvents
-from ...io.predictions import Names, Result, empty, stamp
-from ...io.splits import iterate_folds
-from ...targets.base import who_takes_part
+from ...io.predictions import Names, Result
+from ...targets.fit import fit_task
+from ...targets.folds import FoldRun
 
 MODALITY = "truth"
 HEAD = {"subtyping": "logistic", "survival": "cox"}
@@ -63,36 +61,15 @@ def evaluate_ceiling(
     -------
     Result
     """
-    known, notes = who_takes_part(patients, task)
-    parts, seen = [], {}
-    for fold in iterate_folds(splits):
-        train, test = (
-            known.loc[[p for p in side if p in known.index and p in factors.index]] for side in (fold.train, fold.test)
-        )
-        seen[fold.name] = {"train": list(train.index)}
-        if not len(train) or not len(test):
-            if len(known):
-                notes.append(
-                    f"{fold.name}: no {'training' if not len(train) else 'test'} patients with a known outcome"
-                )
+    run = FoldRun(task, patients, splits, names, settings, seed)
+    run.known = run.known[run.known.index.isin(factors.index)]
+    for fold in run:
+        if run.is_empty(fold):
             continue
-        data = FoldData(task, train, test, settings, seed)
-        x, x_test = (factors.loc[part.index].to_numpy() for part in (train, test))
-        try:
-            head, rows = data.linear(x, train, x_test, test, HEAD[task])
-        except TooFewEvents as reason:
-            notes.append(f"{fold.name}: left out, {reason}")
-            continue
-        notes += [f"{fold.name}: {note}" for note in data.notes]
-        place = {"repeat": fold.repeat, "fold": fold.fold, "draw": 0, "seed": seed}
-        how = {"task": task, "protocol": "supervised", "modality": MODALITY, "head": head}
-        parts.append(stamp(rows, names, **how, **place))
-    metadata = {
-        "patients": seen,
-        "settings": settings.model_dump(mode="json"),
-        "seed": seed,
-        "sources": [{"file": str(path), "sha256": sha256_file(path)} for path in sources],
-        "notes": list(dict.fromkeys(notes)),
-        "description": "linear head on the simulated cohort's true factors: what no method can be expected to pass",
-    }
-    return Result(pd.concat(parts, ignore_index=True) if parts else empty(task), metadata)
+        x, x_test = (factors.loc[part.index].to_numpy() for part in (fold.train, fold.test))
+        with run.attempt(fold.name):
+            rows, notes = fit_task(task, HEAD[task], x, fold.train, x_test, fold.test, settings, seed)
+            how: dict[str, Any] = {"protocol": "supervised", "modality": MODALITY, "head": HEAD[task]}
+            run.add(rows, fold, **how, notes=notes, where=fold.name)
+    description = "linear head on the simulated cohort's true factors: the best that a method can be expected to reach"
+    return run.result(sources, description=description)

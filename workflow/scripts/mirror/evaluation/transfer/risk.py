@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ...config.evaluation import EvaluationSettings
 from ...core.errors import InputError
 from ...core.folds import fold_name, parse_fold
-from ...core.hashing import sha256_file
 from ...core.patient_keys import patient_key
-from ...heads.survival import TooFewEvents, fit_survival
 from ...io.embeddings import FoldEmbeddings, check_membership, load_fold
-from ...io.predictions import Names, Result, empty, stamp
-from ...io.splits import iterate_folds
+from ...io.predictions import Names, Result
 from ...targets.base import usable
-from ...targets.survival import survival_rows
-
-log = logging.getLogger(__name__)
+from ...targets.fit import fit_head, rows_of
+from ...targets.folds import FoldRun
 
 
 def transfer_risk(
@@ -68,7 +62,7 @@ def transfer_risk(
         fold are of two checkpoints.
     """
     by_fold = {parse_fold(Path(path).stem): Path(path) for path in target_files}
-    known, target = usable(source_patients, "survival"), usable(target_patients, "survival")
+    target = usable(target_patients, "survival")
     here_too = {patient_key(p) for p in source_patients.index}
     both = [p for p in target.index if patient_key(p) in here_too]
     target = target.drop(index=both)
@@ -80,58 +74,40 @@ def transfer_risk(
             remedy="name a target cohort of other patients with known outcomes",
         )
     sources = {parse_fold(Path(path).stem): Path(path) for path in source_files}
-    parts, seen, notes = [], {}, []
+    run = FoldRun("survival", source_patients, source_splits, names, settings, seed, tested=target)
     if both:
-        notes.append(f"{len(both)} patients of the target are in the source too and were left out, {both[0]} first")
-    for draw, fold in enumerate(iterate_folds(source_splits)):
-        key = (fold.repeat, fold.fold)
+        left_out = f"{len(both)} patients of the target are in the source too and were left out, {both[0]} first"
+        run.notes.append(left_out)
+    for draw, fold in enumerate(run):
+        key = (fold.source.repeat, fold.source.fold)
         if key not in sources or key not in by_fold:
             raise InputError("a fold has no embeddings in one of the cohorts", row=fold_name(*key))
         here, there = load_fold(sources[key]), load_fold(by_fold[key])
-        check_membership(here, fold, sources[key])
+        check_membership(here, fold.source, sources[key])
         _check_same_model(here, there, by_fold[key])
-        train = [p for p in fold.train if p in known.index]
-        seen[fold.name] = {"train": train, "inner_validation": train, "encoder": here.provenance}
+        run.seen[fold.name] |= {"inner_validation": list(fold.train.index), "encoder": here.provenance}
         for modality in settings.modalities:
             if modality not in here.modalities or modality not in there.modalities:
                 continue
-            x, rows = here.matrix(modality, train)
-            x_test, rows_test = there.matrix(modality, list(target.index))
+            x, rows = here.matrix(modality, list(fold.train.index))
+            x_test, rows_test = there.matrix(modality, list(fold.test.index))
             if not rows or not rows_test:
-                notes.append(f"{fold.name}, {modality}: no patients with this modality")
+                run.notes.append(f"{fold.name}, {modality}: no patients with this modality")
                 continue
             if x.shape[1] != x_test.shape[1]:
                 raise InputError(
                     f"embeddings {x.shape[1]} and {x_test.shape[1]} wide: not of one checkpoint", file=by_fold[key]
                 )
-            time, event = _outcome(known.loc[rows])
+            train, test = fold.train.loc[rows], fold.test.loc[rows_test]
             for head in settings.survival.models:
-                try:
-                    found, remarks = fit_survival(x, time, event, x_test, head, settings.survival, settings.probe, seed)
-                except TooFewEvents as reason:
-                    notes.append(f"{fold.name}, {modality}, {head}: left out, {reason}")
-                    continue
-                notes += [f"{fold.name}, {modality}, {head}: {remark}" for remark in remarks]
-                predicted = survival_rows(
-                    rows_test,
-                    *_outcome(target.loc[rows_test]),
-                    found.risk,
-                    found.threshold,
-                    found.times,
-                    found.survival,
-                )
-                how = {"task": "survival", "protocol": "transfer", "modality": modality, "head": head}
-                parts.append(stamp(predicted, names, **how, repeat=0, fold=0, draw=draw, seed=seed))
-    for note in dict.fromkeys(notes):
-        log.warning("%s %s %s: %s", names.cohort, names.method, names.scheme, note)
-    metadata = {
-        "patients": seen,
-        "settings": settings.model_dump(mode="json"),
-        "seed": seed,
-        "sources": [{"file": str(p), "sha256": sha256_file(p)} for p in (*sources.values(), *by_fold.values())],
-        "notes": list(dict.fromkeys(notes)),
-    }
-    return Result(pd.concat(parts, ignore_index=True) if parts else empty("survival"), metadata)
+                where = f"{fold.name}, {modality}, {head}"
+                with run.attempt(where):
+                    model = fit_head("survival", head, x, train, settings, seed)
+                    found = rows_of(model.prediction(x_test), test)
+                    how = {"protocol": "transfer", "modality": modality, "head": head}
+                    place = {"repeat": 0, "fold": 0, "draw": draw}
+                    run.add(found, fold, **how, place=place, notes=model.notes_, where=where)
+    return run.result([*sources.values(), *by_fold.values()])
 
 
 def _check_same_model(here: FoldEmbeddings, there: FoldEmbeddings, path: Path) -> None:
@@ -140,7 +116,3 @@ def _check_same_model(here: FoldEmbeddings, there: FoldEmbeddings, path: Path) -
         raise InputError(
             "embedded with another checkpoint than the source cohort", file=path, remedy="delete it and run again"
         )
-
-
-def _outcome(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    return table["time_days"].to_numpy(float), table["event"].to_numpy(float).astype(int)
