@@ -1,7 +1,7 @@
 """How long Snakemake takes to plan a run, by the number of slides.
 
 Dry runs of the real Snakefile with the cohorts, folds, variants and tasks of config/paper.yaml.
-Slide tables and empty input files are made in a temporary folder. A dry run of one slide a cohort
+Slide tables and empty input files are made in a temporary folder. A dry run of one slide per cohort
 is what any run costs ("empty"). Sizes take turns, and medians are told: other work on the machine
 falls on all sizes alike. `--finished` also measures a rerun with nothing to do,
 over outputs that `snakemake --touch` and empty files stand for.

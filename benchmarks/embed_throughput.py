@@ -1,4 +1,4 @@
-"""Tiles a second from a slide to its feature file, beside the encoder's own rate on resident data.
+"""Tiles per second from a slide to its feature file, beside the encoder's own rate on resident data.
 
     python benchmarks/embed_throughput.py SLIDE --encoder NAME
 
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=0, help="tiles a pass; 0 finds one that fits")
     parser.add_argument("--workers", type=int, default=2, help="reading threads, and the encoder's on a CPU")
     parser.add_argument("--tiles", type=int, default=0, help="use the first so many tiles; 0 uses all")
-    parser.add_argument("--mpp", type=float, help="micrometres a pixel, where the slide does not say")
+    parser.add_argument("--mpp", type=float, help="micrometres per pixel, where the slide does not say")
     parser.add_argument("--seconds", type=float, default=5.0, help="duration of the encoder's own measurement")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)

@@ -5,7 +5,7 @@
     python benchmarks/leak_price.py --expression rna.csv --clinical clinical.csv
 
 One pipeline (gene selection by ANOVA, standardising, a small network on slide features and genes,
-five folds, one prediction a patient) runs on the same data first honestly, then with one leak of
+five folds, one prediction per patient) runs on the same data first honestly, then with one leak of
 the reference turned on at a time, then with all:
 
 slide_folds     folds are drawn over slides, so that a patient may be trained on and tested
@@ -76,7 +76,7 @@ VARIANTS = {name: replace(HONEST, **{name: True}) for name in vars(HONEST)} | {"
 
 
 def simulate(patients: int, genes: int, extra_slides: float, seed: int) -> Data:
-    """A cohort with one to four slides a patient.
+    """A cohort with one to four slides per patient.
 
     Slides of one patient resemble each other (variance of patient and slide 1 : 0.5); the label
     moves 4 of 64 slide features and 30 genes by half a standard deviation and doubles the hazard;
@@ -101,7 +101,7 @@ def simulate(patients: int, genes: int, extra_slides: float, seed: int) -> Data:
 
 
 def read_real(expression: Path, clinical: Path) -> Data:
-    """Real files: expression with ``patient_id`` and numeric genes, a row a slide or patient; clinical with
+    """Real files: expression with ``patient_id`` and numeric genes, a row per slide or patient; clinical with
     ``patient_id, label, time_days, event``, whose two commonest labels are used."""
     table = pd.read_csv(expression, sep=None, engine="python").dropna(subset=["patient_id"])
     about = pd.read_csv(clinical, sep=None, engine="python").set_index("patient_id")
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="seeds (20; 10 with --quick)")
     parser.add_argument("--patients", type=int, help="simulated patients (300; 200 with --quick)")
     parser.add_argument("--genes", type=int, default=2000, help="simulated genes")
-    parser.add_argument("--extra-slides", type=float, default=0.6, help="mean slides a patient beyond the first")
+    parser.add_argument("--extra-slides", type=float, default=0.6, help="mean slides per patient beyond the first")
     parser.add_argument("--epochs", type=int, default=60, help="training epochs")
     parser.add_argument("--expression", type=Path, help="real expression in place of simulated")
     parser.add_argument("--clinical", type=Path, help="its outcomes")

@@ -3,7 +3,7 @@
 Three models with the same weights, sizes and inputs, each in its own process: with the
 ``nystrom-attention`` package's module as the attention (the reference point), with ours at
 equal numerics, and with exact attention. Rounds over the three take turns, so that other load
-on the machine touches all alike. The last line is one JSON object: median seconds a step, and
+on the machine touches all alike. The last line is one JSON object: median seconds per step, and
 peak resident MB (on a GPU, peak allocated MB).
 
     python benchmarks/pretrain_step.py                 # CPU, float32, batch 4

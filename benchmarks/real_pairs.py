@@ -151,7 +151,7 @@ def row_name(method: str, modality: str, variants: list[str]) -> str:
 
 
 def collect(metrics: pd.DataFrame, cohort: str, variants: list[str]) -> dict[str, dict[str, float | None]]:
-    """Means over folds (and draws) of the promised metrics, one entry a method."""
+    """Means over folds (and draws) of the promised metrics, one entry per method."""
     folds = metrics[(metrics["fold"] != "pooled") & (metrics["cohort"] == cohort)].fillna({"head": ""})
     folds = folds[(folds["task"] != "survival") | (folds["head"] != "discrete")]
     found: dict[str, dict[str, float | None]] = {}

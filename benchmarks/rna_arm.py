@@ -2,7 +2,7 @@
 
     python benchmarks/rna_arm.py --data FOLDER [--pretrain mirror mirror_plus] [--baselines rna_cox ...]
 
-FOLDER holds ``rna/tcga_{brca,coadread}_all_clean.csv.zip`` (z-scores, one row a slide) and
+FOLDER holds ``rna/tcga_{brca,coadread}_all_clean.csv.zip`` (z-scores, one row per slide) and
 ``splits/tcga_{brca,coadread}/splits_{0..4}.csv``. Z-scores are clipped to plus or minus 5
 before anything is fitted; everything else is fitted on each fold's training patients.
 

@@ -149,7 +149,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median is taken (default 3)")
     parser.add_argument("--out-px", type=int, default=224, help="side of the tensors (default 224)")
-    parser.add_argument("--mpp", type=float, help="micrometres a pixel, where the slide does not say")
+    parser.add_argument("--mpp", type=float, help="micrometres per pixel, where the slide does not say")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=2, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

@@ -36,7 +36,7 @@ LENGTHS = (
     ("genes", 82.0, "gene selection of one fold", "measured, 716 patients x 200,000 transcripts "
      "(benchmarks/gene_selection.py)"),
     ("step", 0.2, "one training step, on a GPU", "assumed"),
-    ("encode", 0.05, "embedding a slide with a trained model, on a GPU", "assumed"),
+    ("encode", 0.05, "embedding per slide with a trained model, on a GPU", "assumed"),
     ("probe", 900.0, "a probe or a light baseline over all folds", "assumed; a whole job took 5 s in the demo"),
     ("mil", 3600.0, "a MIL baseline over all folds, on a GPU", "assumed"),
     ("metrics", 1200.0, "metrics and intervals", "assumed; a whole job took 4 s in the demo"),

@@ -14,7 +14,7 @@ STAGES = (
 HEAD = """# What can go wrong, what you see, what survives
 
 Each row is a fault that a test plants on purpose. This page is written from the tests by
-`make schema`; a test fails when the two differ. `make test` runs them, with two kills a stage;
+`make schema`; a test fails when the two differ. `make test` runs them, with two kills per stage;
 `make test-faults-long` kills twenty times a stage; rows that name a node or a Slurm job are run by
 `make test-slurm` on a real Slurm.
 

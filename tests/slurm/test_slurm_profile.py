@@ -1,4 +1,4 @@
-"""The Slurm profile on a real Slurm: both nodes, both partitions, one GPU a job, a lost job and a lost node."""
+"""The Slurm profile on a real Slurm: both nodes, both partitions, one GPU per job, a lost job and a lost node."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_run_survives_a_lost_job_and_a_lost_node(
     spans = [(j["NodeList"], j["gpus"], j["StartTime"], j["EndTime"]) for j in jobs.values() if j["gpus"]]
     assert len({(node, gpu) for node, gpu, _, _ in spans}) >= 2
     for i, (node, gpu, start, stop) in enumerate(spans):
-        assert gpu.isdigit(), "one GPU a job"
+        assert gpu.isdigit(), "one GPU per job"
         for other in spans[i + 1 :]:
             if other[:2] == (node, gpu):
                 assert stop <= other[2] or other[3] <= start, f"{node} GPU {gpu} was lent twice at a time"

@@ -1,4 +1,4 @@
-"""Turn tiles into patch features with one encoder, one shard of slides a job."""
+"""Turn tiles into patch features with one encoder, one shard of slides per job."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def main(
     folder : Path
         ``results/slides``.
     status : Path
-        Gets one row a slide.
+        Gets one row per slide.
     threads : int
         The job's threads.
     """

@@ -1,4 +1,4 @@
-"""Bring patch features that others made into our form, one shard of slides a job."""
+"""Bring patch features that others made into our form, one shard of slides per job."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def main(slides: list[dict[str, Any]], source: dict[str, Any], folder: Path, sta
     folder : Path
         ``results/slides``.
     status : Path
-        Gets one row a slide.
+        Gets one row per slide.
     """
     write_tsv(status, import_features(FeatureSource.model_validate(source), slides, folder, slide_mpp))
 

@@ -1,4 +1,4 @@
-"""Read a cohort's clinical table from any supported format to one row a patient."""
+"""Read a cohort's clinical table from any supported format to one row per patient."""
 
 from pathlib import Path
 from typing import Any

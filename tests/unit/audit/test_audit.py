@@ -51,7 +51,7 @@ def splits(patients: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.fixture
 def slides(patients: pd.DataFrame) -> pd.DataFrame:
-    """Two slides a patient, each with a content of its own."""
+    """Two slides per patient, each with a content of its own."""
     rows = [(f"{p}-01Z-00-DX{k}", p, f"sha-{p}-{k}") for p in patients["patient_id"] for k in (1, 2)]
     return pd.DataFrame(rows, columns=["slide_id", "patient_id", "fingerprint"])
 

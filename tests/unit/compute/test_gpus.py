@@ -1,4 +1,4 @@
-"""GPUs are lent one a job: on a machine whose devices are faked."""
+"""GPUs are lent one per job: on a machine whose devices are faked."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def results(evaluation_cohort):
 
 
 def test_every_patient_is_predicted_once_from_other_patients(evaluation_cohort, results):
-    """One row a patient, protocol, head and draw; none of a fold's test patients was seen in it."""
+    """One row per patient, protocol, head and draw; none of a fold's test patients was seen in it."""
     patients, _, splits, _ = evaluation_cohort
     for task, result in results.items():
         rows = result.rows

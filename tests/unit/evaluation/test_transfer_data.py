@@ -49,7 +49,7 @@ def people(names: list[str]) -> pd.DataFrame:
 
 
 def slides(names: list[str], prints: list[str]) -> pd.DataFrame:
-    """One slide a patient."""
+    """One slide per patient."""
     return pd.DataFrame({"slide_id": [f"{n}-DX1" for n in names], "patient_id": names, "fingerprint": prints})
 
 

@@ -90,7 +90,7 @@ def test_zero_times(test_data, rule, kept, shortest):
 
 
 def test_gdc_real(test_data):
-    """The real GDC download: two rows a case, '-- for missing, deaths from days_to_death."""
+    """The real GDC download: two rows per case, '-- for missing, deaths from days_to_death."""
     table, report = read(test_data / "clinical" / "gdc_lusc" / "clinical.tsv")
     raw = pd.read_csv(test_data / "clinical" / "gdc_lusc" / "clinical.tsv", sep="\t").drop_duplicates("submitter_id")
     assert report["format"] == "gdc" and len(table) == 135 == raw["submitter_id"].nunique()

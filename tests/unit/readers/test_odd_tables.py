@@ -239,7 +239,7 @@ def clinical(tmp_path, frame, index=False, **source):
 
 
 def test_survival_tables_of_xena(tmp_path):
-    """The TCGA-CDR as Xena gives it: days, one row a sample, the endpoint asked for; capped ages are read."""
+    """The TCGA-CDR as Xena gives it: days, one row per sample, the endpoint asked for; capped ages are read."""
     found, report = clinical(tmp_path, CLINIC, endpoint="PFI")
     assert report["format"] == "tcga_cdr" and list(found["patient_id"]) == PATIENTS
     assert found["time_days"].tolist() == CLINIC["PFI.time"].tolist() and found["event"].tolist() == [1, 0] * 6

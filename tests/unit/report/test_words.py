@@ -29,7 +29,7 @@ def config(root):
 def test_imported_features_are_named_with_who_made_them(config):
     told = slides_text(config())
     assert told == [
-        "Slides of SIM were cut into tiles (256 px at 0.5 um a pixel) and encoded by resnet50.",
+        "Slides of SIM were cut into tiles (256 px at 0.5 um per pixel) and encoded by resnet50.",
         "Patch features of LUAD were made elsewhere and imported: uni (1024 wide, clam).",
     ]
     only = slides_text(config(cohorts={"LUAD": FILES}))

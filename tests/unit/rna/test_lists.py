@@ -60,7 +60,7 @@ def test_plain_list_and_gmt(tmp_path: Path) -> None:
         ("", "is empty"),
         ("# nothing\n", "no gene in the list"),
         ("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "web page"),
-        ("TP53, KRAS\n", "one gene a line"),
+        ("TP53, KRAS\n", "one gene per line"),
     ],
 )
 def test_lists_that_are_none(tmp_path: Path, text: str, problem: str) -> None:

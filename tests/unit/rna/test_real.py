@@ -26,7 +26,7 @@ LABELS = ("IDC", "ILC", "COAD", "READ")
 
 
 def porpoise(folder: Path, cohort: str) -> tuple[ad.AnnData, pd.Series]:
-    """z-scores of the ``*_rnaseq`` columns and the labels, one row a patient."""
+    """z-scores of the ``*_rnaseq`` columns and the labels, one row per patient."""
     table = pd.read_csv(folder / "rna" / f"tcga_{cohort}_all_clean.csv.zip", low_memory=False)
     table = table.drop_duplicates("case_id").set_index("case_id")
     x = table.filter(regex="_rnaseq$").astype(np.float32)

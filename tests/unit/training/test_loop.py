@@ -195,7 +195,7 @@ def test_slides_of_one_patient_are_no_negatives(tmp_path: Path) -> None:
     single = in_memory(12)
     plain, _ = train(single, settings(), tmp_path / "c")
     masked, _ = train(single, settings(alignment={"mask_same_patient": True}), tmp_path / "d")
-    assert same(plain, masked), "with one slide a patient the option changes nothing"
+    assert same(plain, masked), "with one slide per patient the option changes nothing"
 
 
 def test_input_statistics_are_those_of_the_training_slides(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def same_vectors(x: np.ndarray, tolerance: float) -> list[list[int]]:
     Parameters
     ----------
     x : ndarray of float, (n, G)
-        One row a patient; missing values count as 0.
+        One row per patient; missing values count as 0.
     tolerance : float
         Largest difference of one gene.
 
@@ -375,7 +375,7 @@ def check_shared_sites(splits: pd.DataFrame, patients: pd.DataFrame, site_preser
 
 
 def check_test_coverage(splits: pd.DataFrame, patients: Sequence[str]) -> Check:
-    """Whether every patient of the cohort is tested exactly once a repeat (a warning where not)."""
+    """Whether every patient of the cohort is tested exactly once per repeat (a warning where not)."""
     keyed = _fold_keys(splits)
     cohort = {patient_key(p) for p in patients}
     test = keyed[(keyed["set"] == "test") & keyed["key"].isin(cohort)]
@@ -388,7 +388,7 @@ def check_test_coverage(splits: pd.DataFrame, patients: Sequence[str]) -> Check:
         "tested_more_than_once": int(times[times > 1].index.get_level_values("key").nunique()),
     }
     passed = len(times) == len(cohort) * repeats and bool((times == 1).all())
-    message = f"all {len(cohort)} patients are tested once a repeat"
+    message = f"all {len(cohort)} patients are tested once per repeat"
     if not passed:
         message = (
             f"of {len(cohort)} patients {numbers['never_tested']} are never tested "

@@ -16,7 +16,7 @@ def apply_labels(
     Parameters
     ----------
     df : pandas.DataFrame
-        One row a patient with ``patient_id`` and ``label``.
+        One row per patient with ``patient_id`` and ``label``.
     label_map : mapping
         Mergers such as ``{"CCRCC": "KIRC"}``; applied once, not in chains.
     exclude : iterable of str

@@ -14,7 +14,7 @@ from ..config.pretrain import PretrainSettings
 from ..core.errors import InputError
 from .gpus import VISIBLE, driver_version, held_gpus, lock_gpu
 
-# Below this many numbers in a batch of tokens a second thread costs more than it brings.
+# Below this many numbers in a batch of tokens per second thread costs more than it brings.
 SMALL_BATCH = 1 << 20
 
 

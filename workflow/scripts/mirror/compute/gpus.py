@@ -1,7 +1,7 @@
 """GPUs of this machine, each lent to one job at a time.
 
-Snakemake's ``gpu`` resource only counts; it gives no job a device. Here every job takes an
-operating-system lock on a file a device and sees only what it locked. The kernel drops the lock
+Snakemake's ``gpu`` resource only counts; it gives no job per device. Here every job takes an
+operating-system lock on a file per device and sees only what it locked. The kernel drops the lock
 when the process ends, however it ends, so a crashed job frees its device by itself.
 """
 

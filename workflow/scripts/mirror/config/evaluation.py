@@ -27,9 +27,9 @@ class ProbeSettings(Settings):
 
 
 class FewShotSettings(Settings):
-    """k training samples a class, drawn without replacement."""
+    """k training samples per class, drawn without replacement."""
 
-    k: int = Field(10, ge=1, description="Training patients a class (survival: a time bin).")
+    k: int = Field(10, ge=1, description="Training patients per class (survival: a time bin).")
     draws: int = Field(5, ge=1, description="Draws.")
     C: list[float] = Field(
         default_factory=lambda: [0.01],
@@ -61,8 +61,8 @@ class FineTuneSettings(Settings):
     epochs: int = Field(20, ge=1, description="Epochs; fixed, never chosen on the test fold.")
     lr: float = Field(2e-5, gt=0, description="Adam's learning rate for the encoders.")
     lr_head: float = Field(2e-3, gt=0, description="Adam's learning rate for the head.")
-    batch_size: int = Field(8, ge=1, description="Patients a step.")
-    tokens: int = Field(2048, ge=4, description="Patches a slide drawn at every visit.")
+    batch_size: int = Field(8, ge=1, description="Patients per step.")
+    tokens: int = Field(2048, ge=4, description="Patches per slide drawn at every visit.")
 
 
 class BaselineSettings(Settings):
@@ -72,7 +72,7 @@ class BaselineSettings(Settings):
     mil_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of ABMIL and TransMIL.")
     mil_weight_decay: float = Field(1e-4, ge=0, description="Weight decay of ABMIL and TransMIL.")
     mil_width: int = Field(128, ge=8, description="Hidden width of ABMIL and TransMIL.")
-    mil_tokens: int = Field(512, ge=4, description="Patches a slide drawn at every visit, and at most in evaluation.")
+    mil_tokens: int = Field(512, ge=4, description="Patches per slide drawn at every visit, and at most in evaluation.")
     mil_dropout: float = Field(0.25, ge=0, lt=1, description="Dropout of ABMIL and TransMIL.")
     mlp_width: int = Field(128, ge=4, description="Hidden width of the MLP on RNA.")
     mlp_epochs: int = Field(60, ge=1, description="Epochs of the MLP on RNA; fixed.")

@@ -29,7 +29,7 @@ class ModelSettings(Settings):
     style_dim: int = Field(128, ge=2, description="Width of the style latent.")
     style_hidden: tuple[int, int] = Field((512, 256), description="Hidden widths of the style encoder.")
     prototypes: int = Field(3000, ge=2, description="Style prototypes K.")
-    tokens: int = Field(2048, ge=4, description="Patches a bag in pre-training, N.")
+    tokens: int = Field(2048, ge=4, description="Patches per bag in pre-training, N.")
     input_scaling: Literal["none", "clip", "ranks"] = Field(
         "none",
         description="Robust standardisation of patch features with statistics of the fold's training slides, stored "
@@ -119,7 +119,7 @@ class TrainSettings(Settings):
         ge=0,
         description="Epochs; fixed, never chosen on the test fold. 0 takes the weights of init_from as they are.",
     )
-    batch_size: int = Field(16, ge=2, description="Pairs a step.")
+    batch_size: int = Field(16, ge=2, description="Pairs per step.")
     accumulate: int = Field(1, ge=1, description="Steps whose gradients are added up before an update.")
     lr: float = Field(2e-5, gt=0, description="Adam's learning rate.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay (decoupled).")
@@ -143,7 +143,7 @@ class TrainSettings(Settings):
         "random", description="Order of a bag's tokens, in training and in encoding: drawn, or as on the slide."
     )
     encode_tokens: int = Field(
-        32_768, ge=0, description="Patches a slide at most in encoding, a fixed seeded subset of more; 0 takes all."
+        32_768, ge=0, description="Patches per slide at most in encoding, a fixed seeded subset of more; 0 takes all."
     )
     use_unpaired: bool = Field(False, description="Training patients with one modality join retention.")
     validation_fraction: float = Field(
@@ -157,11 +157,11 @@ class TrainSettings(Settings):
     )
     init_genes: str | None = Field(
         None,
-        description="Its genes, one a line, in the order of its input; the reference's checkpoints do not name them.",
+        description="Its genes, one per line, in the order of its input; the reference's checkpoints do not name them.",
     )
     init_patients: str | None = Field(
         None,
-        description="Patients it was trained on, one a line, for the leak audit; an empty file where none of the "
+        description="Patients it was trained on, one per line, for the leak audit; an empty file where none of the "
         "cohort's was. The reference's checkpoints keep no record.",
     )
 

@@ -17,7 +17,7 @@ class SelectionSettings(Settings):
         description="rfecv: recursive elimination inside the fold; published: the reference's leaking way, marked so.",
     )
     n_genes: int = Field(2000, ge=1, description="Genes kept by hvg and anova; at most so many by elastic_net.")
-    step: float = Field(0.05, gt=0, lt=1, description="Share of the original genes dropped a round (rfecv).")
+    step: float = Field(0.05, gt=0, lt=1, description="Share of the original genes dropped per round (rfecv).")
     inner_folds: int = Field(5, ge=2, description="Folds inside the training patients (rfecv).")
     C: float = Field(1.0, gt=0, description="Inverse regularisation of the linear SVM (rfecv) and of elastic_net.")
     min_genes: int = Field(
@@ -54,7 +54,7 @@ class RnaSettings(Settings):
         "none", description="Extra normalisation; whatever is fitted is fitted on the fold's training patients."
     )
     batch_key: str = Field("cohort", description="Column of the expression's obs that names the batch (combat).")
-    standardize: bool = Field(True, description="Zero mean and unit variance a gene, fitted on training patients.")
+    standardize: bool = Field(True, description="Zero mean and unit variance per gene, fitted on training patients.")
     clip: float | None = Field(
         5.0, gt=0, description="Standardised values (and z-scores as read) are clipped to +-clip."
     )

@@ -13,7 +13,7 @@ class TileSettings(Settings):
     """The grid of tiles. A tile has a physical size: ``size_px * mpp`` micrometres."""
 
     size_px: int = Field(256, ge=32, le=4096, description="Side of a tile, pixels at the target resolution.")
-    mpp: float = Field(0.5, ge=0.05, le=8, description="Target resolution, micrometres a pixel (0.5 is 20x).")
+    mpp: float = Field(0.5, ge=0.05, le=8, description="Target resolution, micrometres per pixel (0.5 is 20x).")
     overlap_px: int = Field(
         0, ge=0, description="Overlap of neighbouring tiles, pixels at the target resolution; less than size_px."
     )
@@ -39,7 +39,9 @@ class TissueSettings(Settings):
     architecture: Literal[
         "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large", "fcn_resnet50", "lraspp_mobilenet_v3_large"
     ] = Field("deeplabv3_resnet50", description="torchvision's segmentation network, for method safetensors.")
-    mpp: float = Field(8.0, ge=0.25, le=32, description="Resolution at which tissue is segmented, micrometres a pixel.")
+    mpp: float = Field(
+        8.0, ge=0.25, le=32, description="Resolution at which tissue is segmented, micrometres per pixel."
+    )
     min_tissue_fraction: float = Field(0.25, ge=0, le=1, description="Least share of tissue for a tile to be kept.")
     max_pen_fraction: float = Field(0.2, ge=0, le=1, description="Largest share of pen marks for a tile to be kept.")
     min_object_um2: float = Field(10_000.0, ge=0, description="Tissue pieces smaller than this are dropped, um^2.")
@@ -89,7 +91,7 @@ class SlideSettings(Settings):
 class EmbedSettings(Settings):
     """Everything between tile coordinates and patch features."""
 
-    batch_size: int = Field(0, ge=0, description="Tiles a forward pass; 0 finds one that fits.")
+    batch_size: int = Field(0, ge=0, description="Tiles per forward pass; 0 finds one that fits.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: what the encoder's row says on a GPU, float32 on a CPU."
     )

@@ -60,7 +60,7 @@ class FeatureSource(Settings):
 
     format: Literal["trident", "clam", "stamp", "pt"] = Field(description="Who wrote them.")
     path: str = Field(description="Their folder.")
-    width: int = Field(ge=1, description="Features a tile; checked against the files.")
+    width: int = Field(ge=1, description="Features per tile; checked against the files.")
     encoder: str = Field("imported", description="Name under which these features appear in results.")
     mixed_scales: Literal["warn", "error"] = Field(
         "warn", description="Tiles whose size in micrometres differs by more than 10 % between slides: warn, or stop."

@@ -32,7 +32,7 @@ class Visit:
 class EpochPlan:
     """Orders drawn by (seed, epoch), cut into steps and shared among ranks.
 
-    Every pair is visited once an epoch, but for a last batch too small to be cut evenly among ranks
+    Every pair is visited once per epoch, but for a last batch too small to be cut evenly among ranks
     or to hold a contrast (one pair): those pairs wait for another epoch's order. Unpaired samples are
     spread over the steps, at most ``batch_size`` of each kind a step.
 
@@ -45,7 +45,7 @@ class EpochPlan:
     rna : ndarray of int64
         Rows of unpaired RNA.
     batch_size : int
-        Pairs a step, all ranks together.
+        Pairs per step, all ranks together.
     seed, rank, world : int
         Of the run and of this process.
     """

@@ -76,12 +76,12 @@ class TileEncoder:
     precision : {"auto", "float32", "bfloat16", "float16"}
         ``auto`` takes the row's on a GPU and float32 on a CPU.
     batch_size : int
-        Tiles a forward pass; 0 starts large and halves when memory runs out.
+        Tiles per forward pass; 0 starts large and halves when memory runs out.
 
     Attributes
     ----------
     batch_size : int
-        Tiles a forward pass now.
+        Tiles per forward pass now.
     identity : str
         Hash of the row and of the weights.
     precision : str

@@ -30,7 +30,7 @@ class EncoderRow(Settings):
     hub_arguments: dict[str, Any] = Field(
         default_factory=dict, description="Arguments in the hub's config.json, for weights that come without one."
     )
-    width: int = Field(ge=1, description="Features a tile.")
+    width: int = Field(ge=1, description="Features per tile.")
     input_px: int = Field(224, ge=16, description="Side of the encoder's input, pixels.")
     resize_px: int = Field(0, ge=0, description="Side a tile is resized to before the centre crop; 0: input_px.")
     interpolation: Literal["bilinear", "bicubic", "area"] = Field("bilinear", description="How tiles are resized.")

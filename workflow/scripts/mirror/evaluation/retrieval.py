@@ -30,7 +30,7 @@ def evaluate_retrieval(files: Sequence[str | Path], names: Names, seed: int) -> 
     Returns
     -------
     DataFrame
-        One row a patient, fold and direction: rank, and the number of candidates.
+        One row per patient, fold and direction: rank, and the number of candidates.
     """
     parts = []
     for path in files:

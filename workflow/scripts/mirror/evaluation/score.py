@@ -143,7 +143,7 @@ def _score(task: str, part: pd.DataFrame, weights: np.ndarray, context: _Context
 
 
 def _models(part: pd.DataFrame) -> np.ndarray:
-    """The model of each row: one a fold."""
+    """The model of each row: one per fold."""
     return part.groupby(["repeat", "fold"]).ngroup().to_numpy()
 
 
@@ -302,7 +302,7 @@ def score_predictions(
     """
     rows, notes, comparisons = [], [], []
     for task, frame in predictions.items():
-        # The weights are drawn once a cohort, scheme and task: resample r is the same patients for every method.
+        # The weights are drawn once per cohort, scheme and task: resample r is the same patients for every method.
         for scheme, part in frame.groupby(SCHEME, sort=True):
             part = part.assign(**{COLUMN: pd.factorize(part["patient_id"], sort=True)[0]})
             context = _prepare(part, patients.get(scheme[0]), splits.get(scheme), settings)

@@ -1,4 +1,4 @@
-"""Features that others made, written in our form: one HDF5 file a slide."""
+"""Features that others made, written in our form: one HDF5 file per slide."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def import_features(
     Returns
     -------
     DataFrame
-        One row a slide, columns `COLUMNS`; status is ok, empty or failed.
+        One row per slide, columns `COLUMNS`; status is ok, empty or failed.
 
     Raises
     ------

@@ -60,7 +60,7 @@ def embed_shard(
     Returns
     -------
     DataFrame
-        One row a slide, columns `COLUMNS`; status is ok, empty or failed.
+        One row per slide, columns `COLUMNS`; status is ok, empty or failed.
 
     Raises
     ------

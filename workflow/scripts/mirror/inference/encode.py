@@ -99,7 +99,7 @@ def encode(
     settings : PretrainSettings, optional
         Expected configuration, checked against the checkpoint's.
     max_tokens : int, optional
-        Patches a slide at most, 0 for all; by default ``train.encode_tokens``.
+        Patches per slide at most, 0 for all; by default ``train.encode_tokens``.
     device : torch.device, optional
         By default ``train.device``.
     threads : int, optional
@@ -108,7 +108,7 @@ def encode(
     Returns
     -------
     AnnData
-        A row a slide, and a row (``slide_id`` empty) for each patient with RNA alone. ``X`` and
+        A row per slide, and a row (``slide_id`` empty) for each patient with RNA alone. ``X`` and
         obsm ``X_fused`` (n, 2D): slide and RNA embedding side by side; ``X_wsi``, ``X_rna`` (n, D);
         ``X_align_wsi``, ``X_align_rna`` (n, D): projected, for retrieval; ``X_style`` (n, 2L): means
         (no noise) of the style latents of slide and RNA; ``X_prototypes_wsi``, ``X_prototypes_rna``

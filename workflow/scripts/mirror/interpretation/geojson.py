@@ -13,7 +13,7 @@ from ..io.slide_maps import SlideMap
 
 
 def write_map(path: str | Path, slide: str, drawn: SlideMap, names: list[str]) -> None:
-    """Write one polygon a tile, level-0 pixels.
+    """Write one polygon per tile, level-0 pixels.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ class Prototypes:
         ``prototype`` (P01 ...), ``use`` (share of out-of-fold slides that score it highest),
         ``membership`` (mean softmax), ``spread`` (SD of the raw score over the first fold's training
         patients: near zero where the style has collapsed), ``match`` (lowest correlation with its
-        partners in other folds), and one column a fold with its number there.
+        partners in other folds), and one column per fold with its number there.
     scores : DataFrame (patients, prototypes)
         Out-of-fold scores in standard deviations of the fold's training patients.
     folds : Series

@@ -91,7 +91,7 @@ def scan_fold(
     max_tokens, seed : int
         As the slides were encoded.
     keep : int
-        Tiles a slide and prototype that are kept as candidates.
+        Tiles per slide and prototype that are kept as candidates.
     device : torch.device
 
     Returns

@@ -21,7 +21,7 @@ MODALITIES = ("wsi", "rna", "fused")
 
 @dataclass
 class FoldEmbeddings:
-    """Frozen embeddings of one fold, one row a patient."""
+    """Frozen embeddings of one fold, one row per patient."""
 
     repeat: int
     fold: int

@@ -1,4 +1,4 @@
-"""Patch features on disk: one HDF5 file a slide, in TRIDENT's form.
+"""Patch features on disk: one HDF5 file per slide, in TRIDENT's form.
 
 ``features`` is stored in one piece (no HDF5 chunks): a random subset of rows then costs little
 more than the same number of rows in a block, for this module and for anything else that reads
@@ -55,7 +55,7 @@ class FeatureWriter:
     coords : (N, 2) integer array or int
         Top left corners, level-0 pixels; where they are unknown, the number of tiles.
     width : int
-        Features a tile, D.
+        Features per tile, D.
     dtype : {"float16", "float32"}
         Stored type.
     coord_attrs, attrs : mapping
@@ -256,7 +256,7 @@ class FeatureFile:
 
     @property
     def width(self) -> int:
-        """Features a tile, D."""
+        """Features per tile, D."""
         return self._layout.shape[1]
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ def read_patients(path: str | Path) -> pd.DataFrame:
         raise InputError("lacks the column patient_id", file=path, remedy="write it with the cohort step")
     if table["patient_id"].duplicated().any():
         twice = table.loc[table["patient_id"].duplicated(), "patient_id"].iloc[0]
-        raise InputError("a patient has two rows", file=path, row=twice, remedy="keep one row a patient")
+        raise InputError("a patient has two rows", file=path, row=twice, remedy="keep one row per patient")
     return table.set_index("patient_id", drop=False).rename_axis(None)
 
 

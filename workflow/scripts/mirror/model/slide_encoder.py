@@ -41,7 +41,7 @@ class SlideEncoder(nn.Module):
         Parameters
         ----------
         bags : Tensor (B, N, D_p)
-            N patch features a slide, N >= 1.
+            N patch features per slide, N >= 1.
 
         Returns
         -------

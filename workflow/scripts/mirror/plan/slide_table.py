@@ -38,7 +38,7 @@ def _number(text: str, file: str, row: int) -> float | None:
         return float(text)
     except ValueError:
         raise InputError(
-            f"mpp is `{text}`, not a number", file=file, row=f"row {row}", remedy="micrometres a pixel, as in 0.25"
+            f"mpp is `{text}`, not a number", file=file, row=f"row {row}", remedy="micrometres per pixel, as in 0.25"
         ) from None
 
 

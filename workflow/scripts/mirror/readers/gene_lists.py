@@ -59,7 +59,7 @@ def read_gene_list(path: str | Path, tumours: Sequence[str] = ()) -> tuple[str, 
     Parameters
     ----------
     path : path-like
-        COSMIC's CSV (``Gene Symbol``) or TSV (``GENE_SYMBOL``); one gene a line, ``#`` begins a
+        COSMIC's CSV (``Gene Symbol``) or TSV (``GENE_SYMBOL``); one gene per line, ``#`` begins a
         comment; or GMT. Compressed or not.
     tumours : sequence of str
         COSMIC only: keep the genes whose somatic tumour types contain one of these words, in any
@@ -96,7 +96,7 @@ def read_gene_list(path: str | Path, tumours: Sequence[str] = ()) -> tuple[str, 
             genes = [line for line in bare if line and _bare(line) not in (*COSMIC_SYMBOL, "gene", "symbol")]
             wide = next((line for line in genes if any(mark in line for mark in "\t,; <")), None)
             if wide is not None:
-                raise InputError("a plain gene list has one gene a line", file=path, row=wide[:60])
+                raise InputError("a plain gene list has one gene per line", file=path, row=wide[:60])
     found = tuple(dict.fromkeys(plain_name(gene) for gene in genes))
     if not found:
         raise InputError("no gene in the list", file=path)

@@ -30,7 +30,9 @@ def slides_text(config: dict) -> list[str]:
     """Where patch features came from, for each way in which a cohort of this run got them."""
     tile, preset = config["slides"]["tile"], config["slides"]["preset"]
     size = (
-        "512 px at 20x, as published" if preset == "published" else f"{tile['size_px']} px at {tile['mpp']} um a pixel"
+        "512 px at 20x, as published"
+        if preset == "published"
+        else f"{tile['size_px']} px at {tile['mpp']} um per pixel"
     )
     imported = {
         name: [f"{f['encoder']} ({f['width']} wide, {f['format']})" for f in cohort["features"]]
@@ -82,7 +84,7 @@ def methods_text(config: dict) -> list[str]:
         f"Few-shot: {few['k']} training patients per class, or per time bin (half with an event, half without), "
         f"{few['draws']} draws without replacement, the same for every method; penalty {_grid(few['C'])}. "
         f"Survival: {config['evaluation']['survival']['bins']} time bins at quantiles of the training patients' event "
-        "times; risk groups by the training median; one risk a patient.",
+        "times; risk groups by the training median; one risk per patient.",
         f"Intervals: {statistics['level']:.0%}, {statistics['bootstrap']} bootstrap resamples of the test patients, "
         f"joined with {statistics['refits']} refits of the linear heads on resampled training patients; where a model "
         "is not refitted, the interval over test patients is widened by the square root of two. Ranking metrics "

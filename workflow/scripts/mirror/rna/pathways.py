@@ -1,4 +1,4 @@
-"""Pathway scores: the mean z-score of a gene set's members, one number a patient and set."""
+"""Pathway scores: the mean z-score of a gene set's members, one number per patient and set."""
 
 from __future__ import annotations
 

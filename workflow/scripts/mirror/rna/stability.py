@@ -27,7 +27,7 @@ def selection_stability(tables: Sequence[str | Path], n_candidates: int | None =
     Returns
     -------
     DataFrame
-        One row a gene, most often chosen first: ``gene``; ``chosen``, the folds that keep it, of
+        One row per gene, most often chosen first: ``gene``; ``chosen``, the folds that keep it, of
         ``folds``, and their ``share``; ``by_method``, the folds whose method chose it; ``in_list``,
         whether the user's list names it; ``mean_rank`` where ranked; ``leaks``. ``attrs`` holds
         ``folds``, ``union`` and ``intersection`` (genes), ``mean_genes`` a fold, ``list_share``

@@ -28,7 +28,7 @@ class FeatureSettings:
     train, fresh : int
         Pairs to train on, and pairs never seen in training.
     tiles, width : int
-        Tiles a bag, and features a tile.
+        Tiles per bag, and features per tile.
     genes : int
         Genes; each visible factor moves 6 % of them.
     kinds, hidden : int

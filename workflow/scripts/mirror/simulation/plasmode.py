@@ -27,7 +27,7 @@ class PlasmodeSettings:
     factors : int
         Leading principal components of the RNA that the tiles follow, and as many own factors.
     width : int
-        Features a tile.
+        Features per tile.
     tiles : tuple of int
         Fewest and most tiles a slide.
     types : int
@@ -67,7 +67,7 @@ def leading_factors(expression: np.ndarray, n: int) -> np.ndarray:
 
 
 def draw_bags(shared: np.ndarray, settings: PlasmodeSettings) -> list[np.ndarray]:
-    """One bag of tile features a patient.
+    """One bag of tile features per patient.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""k-shot training sets: k patients a class, without replacement."""
+"""k-shot training sets: k patients per class, without replacement."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def survival_rows(
     survival_times: np.ndarray,
     survival: np.ndarray,
 ) -> pd.DataFrame:
-    """Rows of one fold's survival predictions: one risk a patient.
+    """Rows of one fold's survival predictions: one risk per patient.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ def retrieval(
 
 
 class CollapseAlarm:
-    """Warns once a modality when its embeddings have become almost the same for every sample.
+    """Warns once per modality when its embeddings have become almost the same for every sample.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Batch:
     rna : Tensor
         float32 (B + V, G); the first B belong to pairs, the rest are unpaired patients.
     patients : Tensor
-        int64 (B,), a number a patient.
+        int64 (B,), a number per patient.
     """
 
     bags: Tensor

@@ -91,7 +91,7 @@ class Watcher:
         for modality, embedding in (("wsi", slide), ("rna", rna)):
             found[f"var_{modality}"] = float(variance(embedding))
             found[f"spread_{modality}"] = float(spread(embedding))
-        # One RNA vector a patient: the first of its pairs stands for all.
+        # One RNA vector per patient: the first of its pairs stands for all.
         first = {p: i for i, p in reversed(list(enumerate(self.fold.patients)))}
         people = sorted(first)
         vectors = rna_aligned[[first[p] for p in people]]

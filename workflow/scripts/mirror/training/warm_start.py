@@ -104,13 +104,13 @@ def read_start(settings: TrainSettings) -> Start | None:
         raise InputError(
             f"{len(genes)} genes where the checkpoint {path.name} reads {n_genes}",
             file=settings.init_genes or path,
-            remedy="give its genes one a line, each once, in the order of its input",
+            remedy="give its genes one per line, each once, in the order of its input",
         )
     return Start(path, weights, made_with, genes, sha, known, sha256_file(path))
 
 
 def read_patients(path: str | Path) -> tuple[str, ...]:
-    """Patients of a list, one a line; ``#`` begins a comment, and an empty file is an answer too."""
+    """Patients of a list, one per line; ``#`` begins a comment, and an empty file is an answer too."""
     refuse_irregular(path, "list of patients")
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -224,7 +224,7 @@ def _columns(model: Mirror, start: Start, genes: Sequence[str], layer: str) -> T
         raise InputError(
             f"its {given.shape[1]} genes are not known by name, so they cannot be matched with the {len(genes)} here",
             file=start.path,
-            remedy="list them, one a line in the order of its input, in a file named by train.init_genes",
+            remedy="list them, one per line in the order of its input, in a file named by train.init_genes",
         )
     place = {gene: i for i, gene in enumerate(start.genes)}
     bare = {gene.split(".")[0]: i for gene, i in place.items()}

@@ -124,7 +124,7 @@ def assign_sites(
         used.add(_partition(assignment, folds))
         assignment = rng.permutation(folds)[assignment]
         sizes = np.bincount(assignment[site_index], minlength=folds)
-        notes.append(f"repeat {repeat}: {len(names)} sites; test patients a fold {sizes.tolist()}; J = {score:.4g}")
+        notes.append(f"repeat {repeat}: {len(names)} sites; test patients per fold {sizes.tolist()}; J = {score:.4g}")
         result.append(assignment[site_index])
     return result
 

@@ -1,7 +1,7 @@
 """Patient-level cross-validation folds, made once and reused by every method.
 
 Three kinds: ``stratified`` (here), ``site`` (`mirror.cohort.splits.sites`) and ``published``
-(`mirror.cohort.splits.published`). All give one table, a row a patient, repeat and fold.
+(`mirror.cohort.splits.published`). All give one table, a row per patient, repeat and fold.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def make_splits(patients: pd.DataFrame, settings: SplitSettings, seed: int) -> p
     Parameters
     ----------
     patients : DataFrame
-        One row a patient: ``patient_id`` and, where known, ``label``, ``time_days`` (days),
+        One row per patient: ``patient_id`` and, where known, ``label``, ``time_days`` (days),
         ``event`` (1 = it happened), ``site``. Empty cells are missing.
     settings : SplitSettings
         ``kind`` must be stratified or site; published splits are read by
@@ -82,7 +82,7 @@ def make_splits(patients: pd.DataFrame, settings: SplitSettings, seed: int) -> p
 
 
 def _checked(patients: pd.DataFrame, folds: int) -> pd.DataFrame:
-    """The columns used here, one row a patient, sorted by identifier."""
+    """The columns used here, one row per patient, sorted by identifier."""
     if "patient_id" not in patients:
         raise InputError("the patient table has no column patient_id")
     table = pd.DataFrame({"patient_id": patients["patient_id"].astype(str).to_numpy()})
@@ -174,7 +174,7 @@ def _rare_labels(table: pd.DataFrame, fold_of: list[np.ndarray], folds: int) -> 
 
 
 def _long(patients: np.ndarray, fold_of: list[np.ndarray], folds: int) -> pd.DataFrame:
-    """One row a patient, repeat and fold."""
+    """One row per patient, repeat and fold."""
     parts = [
         pd.DataFrame({"patient_id": patients, "repeat": r, "fold": k, "set": np.where(fold == k, "test", "train")})
         for r, fold in enumerate(fold_of)

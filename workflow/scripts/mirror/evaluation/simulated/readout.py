@@ -124,7 +124,7 @@ def truth_of_embeddings(
     Returns
     -------
     DataFrame
-        The columns of ``metrics.tsv``: a row a fold, modality and metric, and the mean over folds.
+        The columns of ``metrics.tsv``: a row per fold, modality and metric, and the mean over folds.
     """
     by_fold = {parse_fold(Path(path).stem): Path(path) for path in files}
     rows = []

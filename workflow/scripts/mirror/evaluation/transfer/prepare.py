@@ -139,7 +139,7 @@ def match_genes(
     target : AnnData
         Normalised expression of the target.
     transforms : sequence of Transform
-        The source's, one a fold.
+        The source's, one per fold.
     allowed : float
         Share of these genes that may be missing. Their values are NaN, which a transform replaces
         by the median of its own training patients.

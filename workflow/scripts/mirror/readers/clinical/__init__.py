@@ -1,4 +1,4 @@
-"""Reading clinical tables: one file a format, what they share and plausibility."""
+"""Reading clinical tables: one file per format, what they share and plausibility."""
 
 from __future__ import annotations
 

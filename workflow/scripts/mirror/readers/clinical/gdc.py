@@ -1,4 +1,4 @@
-"""The GDC portal's ``clinical.tsv``: ``'--`` for missing, one row a diagnosis and treatment (two a case, or more)."""
+"""The GDC portal's ``clinical.tsv``: ``'--`` for missing, one row a diagnosis and treatment (two per case, or more)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PORPOISE and SurvPath metadata: one row a slide, ``censorship`` 1 = censored, months.
+"""PORPOISE and SurvPath metadata: one row per slide, ``censorship`` 1 = censored, months.
 
 The two divide days differently: against the TCGA-CDR a PORPOISE month is 30.44 days (mean over 918 BRCA patients
 30.4399) and a SurvPath month exactly 30.

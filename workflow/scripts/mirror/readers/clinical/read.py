@@ -1,4 +1,4 @@
-"""`read_clinical`: any supported clinical table to one row a patient."""
+"""`read_clinical`: any supported clinical table to one row per patient."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read_clinical(
     Returns
     -------
     df : pandas.DataFrame
-        One row a patient: patient_id, label (str), time_days (float), event (1.0 it happened, 0.0 censored),
+        One row per patient: patient_id, label (str), time_days (float), event (1.0 it happened, 0.0 censored),
         site (str), age (years), sex (``female``/``male``), stage (``0`` to ``IV``), then the covariates named in
         the config. Missing is NaN. A patient without usable follow-up stays, with NaN time and event.
     report : dict

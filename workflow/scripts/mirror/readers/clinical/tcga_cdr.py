@@ -18,7 +18,7 @@ PATIENT = ("bcr_patient_barcode", "_PATIENT")
 def parse(table: pd.DataFrame, source: ClinicalSource, patient: str, facts: Facts, units: dict[str, str]) -> Parsed:
     """Read one endpoint; the label is ``type`` (the TCGA project) unless the config names a column.
 
-    UCSC Xena's copies (one row a sample, ``_PATIENT``, ``cancer type abbreviation``) are understood too.
+    UCSC Xena's copies (one row per sample, ``_PATIENT``, ``cancer type abbreviation``) are understood too.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Reading expression: one file a format, one for recognising it, and the policies every format shares."""
+"""Reading expression: one file per format, one for recognising it, and the policies every format shares."""
 
 from __future__ import annotations
 

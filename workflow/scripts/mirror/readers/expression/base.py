@@ -25,7 +25,7 @@ class RawMatrix:
     samples : list of str
         Identifiers as the file writes them.
     genes : pandas.DataFrame
-        One row a gene: column ``id`` as the file writes it, and where known ``symbol``, ``entrez``, ``gene_type``.
+        One row per gene: column ``id`` as the file writes it, and where known ``symbol``, ``entrez``, ``gene_type``.
     kind : str or None
         What the format says the values are (``counts``, ``tpm`` ...); None when it says nothing.
     named : str or None

@@ -52,7 +52,7 @@ def read_columns(
     values : numpy.ndarray
         float32 (samples, genes).
     texts : dict
-        Annotation column's position -> list of str, one a gene.
+        Annotation column's position -> list of str, one per gene.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""PORPOISE's ``*_all_clean.csv.zip``: metadata, then z-scored ``*_rnaseq`` columns, one row a slide.
+"""PORPOISE's ``*_all_clean.csv.zip``: metadata, then z-scored ``*_rnaseq`` columns, one row per slide.
 
 Chen et al., Pan-cancer integrative histology-genomic analysis via multimodal deep learning, Cancer Cell 2022.
 """

@@ -1,4 +1,4 @@
-"""`read_expression`: any supported file to one row a patient, with a record of all that was done."""
+"""`read_expression`: any supported file to one row per patient, with a record of all that was done."""
 
 from __future__ import annotations
 

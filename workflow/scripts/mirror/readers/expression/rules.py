@@ -29,7 +29,7 @@ def apply_value_rules(
     values : numpy.ndarray
         float32 (patients, genes); changed in place where values are clipped.
     genes : pandas.DataFrame
-        One row a gene, column ``id``.
+        One row per gene, column ``id``.
     kind : str
         What the values are.
     missing : {"error", "drop_gene", "median"}

@@ -1,4 +1,4 @@
-"""Which samples of a file belong to the cohort, and one row a patient."""
+"""Which samples of a file belong to the cohort, and one row per patient."""
 
 from __future__ import annotations
 

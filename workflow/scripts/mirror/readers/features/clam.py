@@ -13,7 +13,7 @@ from .pt import load_tensors, to_numpy
 
 
 def find_files(root: Path, encoder: str) -> dict[str, Path]:
-    """Find one file a slide, the HDF5 one where there are both."""
+    """Find one file per slide, the HDF5 one where there are both."""
     files = list_files(root / "pt_files", ".pt") | list_files(root / "h5_files", ".h5")
     return files or list_files(root, ".pt") | list_files(root, ".h5")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .base import ForeignSlide, stride
 
-_REFERENCE_UM = 10.0  # micrometres a pixel at magnification 1, so 0.5 at 20x
+_REFERENCE_UM = 10.0  # micrometres per pixel at magnification 1, so 0.5 at 20x
 
 
 def doubts(slide: ForeignSlide) -> list[str]:

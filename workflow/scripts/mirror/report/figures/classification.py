@@ -87,7 +87,7 @@ def _band(
 
 
 def models_of(rows: pd.DataFrame, names: list[str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Truth (0, 1) and score of class ``k`` for each model: one a fold, repeat and draw."""
+    """Truth (0, 1) and score of class ``k`` for each model: one per fold, repeat and draw."""
     parts = []
     by = [c for c in ("repeat", "fold", "draw") if c in rows]
     for _, some in rows.groupby(by, sort=True) if by else [((), rows)]:
@@ -100,7 +100,7 @@ def models_of(rows: pd.DataFrame, names: list[str], k: int) -> list[tuple[np.nda
 
 
 def curves(predictions: dict[tuple[str, str], pd.DataFrame], kind: str, seed: int) -> Figure:
-    """ROC or precision-recall curves with bootstrap bands, a panel a method.
+    """ROC or precision-recall curves with bootstrap bands, a panel per method.
 
     Two classes: one curve, and the other methods' in grey. More: a curve a class, against the rest.
 
@@ -180,7 +180,7 @@ def confusion(predictions: dict[tuple[str, str], pd.DataFrame]) -> Figure:
 
 
 def calibration(predictions: dict[tuple[str, str], pd.DataFrame], bins: int = 5) -> Figure:
-    """Reliability of the winning class's probability, a panel a method.
+    """Reliability of the winning class's probability, a panel per method.
 
     Bins hold equal numbers of patients; bars are Wilson's 95 % intervals of the share that is right.
     """

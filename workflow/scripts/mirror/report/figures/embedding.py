@@ -31,7 +31,7 @@ def umap_panels(obs: pd.DataFrame, matrices: dict[str, np.ndarray], by: list[str
     Parameters
     ----------
     obs : DataFrame
-        One row a slide.
+        One row per slide.
     matrices : dict
         Modality to float (n, D); rows of NaN are left out.
     by : list of str

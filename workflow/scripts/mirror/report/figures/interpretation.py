@@ -29,11 +29,11 @@ class Picture:
     ----------
     pixels : uint8 (h, w, 3)
     scale : float
-        Level-0 pixels a pixel.
+        Level-0 pixels per pixel.
     origin : tuple of float
         Level-0 position of the top left corner.
     mpp : float
-        Micrometres a level-0 pixel; NaN where unknown.
+        Micrometres per level-0 pixel; NaN where unknown.
     """
 
     pixels: np.ndarray

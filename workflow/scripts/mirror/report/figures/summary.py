@@ -15,7 +15,7 @@ HATCHES = ("", "//", "..", "xx")
 
 
 def forest(metrics: pd.DataFrame, shown: dict[str, str], titles: dict[str, str]) -> Figure:
-    """A forest plot: pooled value and 95 % interval of every method, a panel a cohort and task.
+    """A forest plot: pooled value and 95 % interval of every method, a panel per cohort and task.
 
     Parameters
     ----------

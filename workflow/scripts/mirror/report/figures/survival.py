@@ -25,7 +25,7 @@ def kaplan_meier(rows: pd.DataFrame, title: str, told: str = NO_P) -> Figure:
     Parameters
     ----------
     rows : DataFrame
-        ``time_days, event, risk_group``, one row a patient; groups by the training median of each
+        ``time_days, event, risk_group``, one row per patient; groups by the training median of each
         fold. Where there are repeats or draws, a patient's group is the one given most often.
     title : str
     told : str

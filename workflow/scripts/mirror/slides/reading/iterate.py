@@ -51,7 +51,7 @@ def iterate_tiles(
     workers : int
         Reading threads.
     batch : int
-        Tiles a batch; the last ones may be smaller.
+        Tiles per batch; the last ones may be smaller.
     backend : {"auto", "openslide"}
         ``auto`` decodes JPEG tiles directly where that gives the same pixels.
 

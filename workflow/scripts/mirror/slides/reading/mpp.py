@@ -1,4 +1,4 @@
-"""The true resolution of a slide, micrometres a pixel, where it is known from, and what contradicts it."""
+"""The true resolution of a slide, micrometres per pixel, where it is known from, and what contradicts it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST, MOST = 0.05, 4.0  # um/px; nothing a microscope writes lies outside
 MAX_ANISOTROPY = 0.05  # x and y may differ by this share
 AGREE = 1.1  # two sources whose ratio is within this factor say the same
 UM_PER_UNIT = {"inch": 25_400.0, "centimeter": 10_000.0}
-REMEDY = "give this slide's micrometres a pixel in the column `mpp` of the sample table"
+REMEDY = "give this slide's micrometres per pixel in the column `mpp` of the sample table"
 FACTORS = {  # what a ratio of two sources usually means
     2.0: "a factor of 2: 20x against 40x, or another level",
     2.54: "a factor of 2.54: pixels per inch against per centimetre",
@@ -38,7 +38,7 @@ class Mpp:
     Attributes
     ----------
     value : float
-        Micrometres a pixel at level 0.
+        Micrometres per pixel at level 0.
     source : {"table", "slide", "tiff", "objective"}
         Where the value is from, most trusted first.
     note : str
@@ -127,7 +127,7 @@ def check_scale(
     Parameters
     ----------
     mpp : float
-        Micrometres a pixel at level 0.
+        Micrometres per pixel at level 0.
     size : tuple of int
         Width and height of the scanned region, pixels.
     target : float

@@ -36,7 +36,7 @@ class Slide(ABC):
         x, y, width, height of the scanned region, level-0 pixels (the whole slide where the
         format knows no bounds).
     downsamples : tuple of float
-        Level-0 pixels a pixel, for each level; the first is 1.
+        Level-0 pixels per pixel, for each level; the first is 1.
     properties : dict of str to str
         As OpenSlide names them.
     notes : tuple of str
@@ -94,7 +94,7 @@ class Slide(ABC):
         self.close()
 
     def best_level(self, scale: float) -> int:
-        """Return the coarsest level that is not coarser than ``scale`` level-0 pixels a pixel."""
+        """Return the coarsest level that is not coarser than ``scale`` level-0 pixels per pixel."""
         usable = [i for i, d in enumerate(self.downsamples) if d <= scale * LEVEL_TOLERANCE]
         return max(usable, key=lambda i: self.downsamples[i], default=0)
 

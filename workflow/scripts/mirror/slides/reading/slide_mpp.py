@@ -12,7 +12,7 @@ from .open import open_slide
 
 
 def slide_mpp(slide: Mapping[str, Any]) -> float | None:
-    """Micrometres a pixel from the table, else from the slide itself where it is at hand, else None."""
+    """Micrometres per pixel from the table, else from the slide itself where it is at hand, else None."""
     path = Path(str(slide.get("slide_path") or ""))
     if slide.get("mpp") is not None:
         return float(slide["mpp"])

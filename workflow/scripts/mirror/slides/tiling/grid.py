@@ -43,7 +43,7 @@ def tile_grid(bounds: tuple[int, int, int, int], mpp: float, settings: TileSetti
     bounds : tuple of int
         x, y, width, height of the region, level-0 pixels.
     mpp : float
-        The slide's micrometres a pixel.
+        The slide's micrometres per pixel.
     settings : TileSettings
         Size, resolution, overlap and what happens at the edge.
 

@@ -84,7 +84,7 @@ def tile_shard(
     Returns
     -------
     DataFrame
-        One row a slide, in the order given.
+        One row per slide, in the order given.
 
     Raises
     ------

@@ -46,13 +46,13 @@ class TileResult:
     status : {"ok", "empty", "failed"}
         ``empty``: read, but no tile was kept.
     mpp : float
-        Micrometres a level-0 pixel; NaN when unknown.
+        Micrometres per level-0 pixel; NaN when unknown.
     tissue_fraction, pen_fraction : float
         Share of the scanned region.
     message : str
         Warnings, or the one line that says why it failed.
     tile_um : float
-        Micrometres a tile side.
+        Micrometres per tile side.
     """
 
     slide_id: str
@@ -112,7 +112,7 @@ def tile_slide(
     settings : SlideSettings
         Grid and tissue detection.
     mpp : float, optional
-        The sample table's micrometres a pixel.
+        The sample table's micrometres per pixel.
     memory : int, optional
         Bytes that the slide may take; a quarter of the job's memory by default.
 
@@ -243,7 +243,7 @@ def find_tissue(
     mask : TissueMask
     """
     width, height = slide.bounds[2:]
-    bounded = math.sqrt(width * height / MASK_PIXELS)  # level-0 pixels a mask pixel, at least
+    bounded = math.sqrt(width * height / MASK_PIXELS)  # level-0 pixels per mask pixel, at least
     fine = max(1.0, bounded, min(settings.tissue.mpp / mpp, max(width, height) / settings.thumbnail_px))
     if settings.tissue.method == "published":
         need = width * height * (mpp / settings.tile.mpp) ** 2 / 64 * BLOCK_BYTES

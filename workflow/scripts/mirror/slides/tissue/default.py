@@ -27,7 +27,7 @@ def segment(rgb: np.ndarray, mpp: float, settings: TissueSettings) -> TissueMask
     rgb : ndarray of uint8, shape (h, w, 3)
         The overview.
     mpp : float
-        Its micrometres a pixel.
+        Its micrometres per pixel.
     settings : TissueSettings
         Sizes of pieces and holes.
 
@@ -81,7 +81,7 @@ def find_pen(density: np.ndarray, dark: np.ndarray, mpp: float) -> np.ndarray:
     dark : ndarray of bool, shape (h, w)
         Pixels without light: black pen or border.
     mpp : float
-        Micrometres a pixel.
+        Micrometres per pixel.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def clean(mask: np.ndarray, mpp: float, min_object_um2: float, max_hole_um2: flo
     ----------
     mask : ndarray of bool, shape (h, w)
     mpp : float
-        Micrometres a pixel.
+        Micrometres per pixel.
     min_object_um2, max_hole_um2 : float
         Areas in square micrometres.
 

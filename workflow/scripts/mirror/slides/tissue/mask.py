@@ -21,7 +21,7 @@ class TissueMask:
         bool, or float32 share of each mask pixel (published recipe, reduced from full resolution).
     pen : ndarray of bool, shape (h, w)
     mpp : float
-        Micrometres a mask pixel.
+        Micrometres per mask pixel.
     note : str
         What the status table should say; empty when nothing is odd.
     """

@@ -37,7 +37,7 @@ def segment_by_model(rgb: np.ndarray, mpp: float, settings: TissueSettings) -> T
     rgb : ndarray of uint8, shape (h, w, 3)
         The overview.
     mpp : float
-        Its micrometres a pixel.
+        Its micrometres per pixel.
     settings : TissueSettings
         ``method`` torchscript: ``model_path`` takes float32 (1, 3, H, W), RGB from 0 to 1, H and W multiples of
         32, and returns the probability of tissue, (1, 1, H, W). ``method`` safetensors: weights of ``architecture``
