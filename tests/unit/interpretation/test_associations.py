@@ -135,3 +135,11 @@ def test_outcomes_two_classes_three_classes_and_none():
     assert set(three["label_test"]) == {"Kruskal-Wallis H"}
     nothing = outcome_association(scores, pd.DataFrame(index=scores.index))
     assert nothing[["label_p", "survival_p"]].isna().all().all()
+
+
+def test_no_prototype_above_the_floors_gives_empty_tables():
+    patients = [f"P{i}" for i in range(30)]
+    nothing = pd.DataFrame(index=patients)
+    expression = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 12)), index=patients)
+    assert gene_correlations(nothing, expression).empty
+    assert gene_set_association(nothing, expression, {"A": np.arange(12) < 5}).empty

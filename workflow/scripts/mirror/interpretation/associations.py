@@ -48,7 +48,7 @@ def gene_correlations(scores: pd.DataFrame, expression: pd.DataFrame) -> pd.Data
     both = scores.index.intersection(expression.index)
     columns = ["prototype", "gene", "r", "p", "fdr", "n"]
     n = len(both)
-    if n < MIN_PATIENTS:
+    if n < MIN_PATIENTS or scores.empty:
         return pd.DataFrame(columns=columns)
     r = np.clip(_ranked(scores.loc[both].to_numpy(float)).T @ _ranked(expression.loc[both].to_numpy(float)) / n, -1, 1)
     with np.errstate(divide="ignore"):
@@ -100,7 +100,7 @@ def gene_set_association(scores: pd.DataFrame, expression: pd.DataFrame, sets: d
     both = scores.index.intersection(expression.index)
     n = len(both)
     usable = {name: mask for name, mask in sets.items() if 2 <= mask.sum() <= len(mask) - 2}
-    if n < MIN_PATIENTS or not usable:
+    if n < MIN_PATIENTS or not usable or scores.empty:
         return pd.DataFrame(columns=columns)
     x, genes = (_ranked(t.loc[both].to_numpy(float)) / np.sqrt(n) for t in (scores, expression))
     total = genes.shape[1]
