@@ -271,3 +271,26 @@ def test_report_embeds_pictures_and_escapes(root, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"")
     with pytest.raises(InputError):
         section.figure(tmp_path / "bad.png", "t", "")
+
+
+def test_prototypes_below_a_floor_say_so_and_claim_nothing_missing():
+    """`no expression` and `no follow-up` are for cohorts that have none."""
+    from mirror.report.figures.interpretation import associations
+
+    columns = ["label_test", "label_value", "label_fdr", "hazard_ratio", "hr_low", "hr_high", "survival_fdr"]
+    prototypes = pd.DataFrame(
+        {"prototype": ["P01", "P02"], "reason": ["spread 0.001 below 0.01", "match 0.2 below 0.5"]}
+    )
+    prototypes = prototypes.reindex(columns=["prototype", "reason", *columns, "events", "n_survival"])
+    genes = pd.DataFrame(columns=["prototype", "gene", "r", "p", "fdr", "n"])
+    sets = pd.DataFrame(columns=["prototype", "gene_set", "p", "fdr"])
+
+    def words(figure):
+        panels = [panel for part in figure.subfigs for panel in part.axes]
+        return " ".join([p.get_title() for p in panels] + [t.get_text() for p in panels for t in p.texts])
+
+    told = words(associations(prototypes, genes, sets, 4))
+    assert "spread 0.001 below 0.01" in told and "no prototype is above the floors" in told
+    assert "no expression" not in told and "no follow-up" not in told
+    told = words(associations(prototypes.assign(reason=""), genes, sets, 4))
+    assert "no expression" in told and "no follow-up" in told and "no gene sets given" in told

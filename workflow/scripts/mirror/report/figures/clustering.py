@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..display_names import method_name
 from .style import colour, empty_figure, grid_of
@@ -20,9 +21,11 @@ def _pairs(panel: Axes, table: pd.DataFrame, left: str, right: str, labels: tupl
     for i, (column, label) in enumerate(zip((left, right), labels, strict=True)):
         bars = panel.bar(place + (i - 0.5) * BAR, table[column].astype(float), BAR, color=colour(i), label=label)
         panel.bar_label(bars, fmt="%.2g", fontsize=7)
-    panel.set_xticks(place, [method_name(v) for v in table["variant"]], rotation=20, ha="right")
-    panel.legend(loc="upper left", fontsize=7)
-    panel.margins(y=0.25)
+    names = zip(table["variant"], table["prototypes"], strict=True)
+    panel.set_xticks(place, [f"{method_name(v)}\n{int(k)} prototypes" for v, k in names], fontsize=7)
+    panel.margins(y=0.1)
+    # Below the axis, where it covers no bar.
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7)
 
 
 def style_clusters(clusters: pd.DataFrame, prototypes: pd.DataFrame, title: str) -> Figure:
@@ -41,8 +44,6 @@ def style_clusters(clusters: pd.DataFrame, prototypes: pd.DataFrame, title: str)
     figure, (used, agree, stable, curve) = grid_of(4, width=3.0, height=2.8, columns=4)
     _pairs(used, clusters, "perplexity_slide", "perplexity_rna", ("slide", "RNA"))
     used.set_title("Prototypes in effective use")
-    for place, k in enumerate(clusters["prototypes"]):
-        used.text(place, used.get_ylim()[1], f"of {int(k)}", ha="center", va="top", fontsize=7)
     _pairs(agree, clusters, "agreement", "agreement_chance", ("slide and RNA", "permuted pairs"))
     agree.set_title("On the same prototype")
     _pairs(stable, clusters, "stability_slide", "stability_rna", ("slide", "RNA"))
@@ -53,6 +54,7 @@ def style_clusters(clusters: pd.DataFrame, prototypes: pd.DataFrame, title: str)
     curve.set_title("Share of slides by prototype")
     curve.set_xlabel("Prototype, by use")
     curve.set_ylim(0, None)
+    curve.xaxis.set_major_locator(MaxNLocator(integer=True))
     curve.legend(fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -85,7 +85,7 @@ def contact_sheet(slides: pd.DataFrame, thumbnails: Path, most: int = 60) -> Fig
         panel.set(xticks=[], yticks=[])
         tiles = "" if pd.isna(row.n_tiles) else f"{int(row.n_tiles)} tiles"
         name = str(getattr(row, "shown", row.slide_id))
-        panel.set_title(f"{name if len(name) <= 18 else '…' + name[-17:]}\n{tiles}", fontsize=4.5)
+        panel.set_title(f"{name if len(name) <= 24 else '…' + name[-23:]}\n{tiles}", fontsize=4.5)
         panel.set_xlabel(row.flag, fontsize=4.5, color=PALETTE[1])
         for spine in panel.spines.values():
             spine.set(visible=True, color=PALETTE[1] if row.flag else "0.8", lw=1.4 if row.flag else 0.5)

@@ -204,18 +204,29 @@ def associations(
     for spare in panels[len(names) :]:
         spare.set_axis_off()
     for i, (panel, name) in enumerate(zip(panels, names, strict=False)):
-        _gene_bars(panel, genes[genes["prototype"] == name].head(most_genes), name, prototype_colour(i))
+        why = _why_not(prototypes.iloc[[i]], "no expression")
+        _gene_bars(panel, genes[genes["prototype"] == name].head(most_genes), name, prototype_colour(i), why)
     sets_at, survival_at, label_at = bottom.subplots(1, 3, width_ratios=[3, 2, 1.6])
-    _set_grid(bottom, sets_at, sets, names, most_sets)
+    given = _why_not(prototypes, "no gene sets given\n(interpretation.gene_sets)")
+    _set_grid(bottom, sets_at, sets, names, most_sets, given)
     _outcome(survival_at, prototypes)
     _label(label_at, prototypes)
     return figure
 
 
-def _gene_bars(panel: Axes, rows: pd.DataFrame, name: str, tone: str) -> None:
+def _why_not(prototypes: pd.DataFrame, otherwise: str) -> str:
+    """Why prototypes have no association: the floor that they are below, else what is missing."""
+    reasons = prototypes["reason"].fillna("").astype(str) if "reason" in prototypes else pd.Series([""])
+    if not len(prototypes) or (reasons == "").any():
+        return otherwise
+    return reasons.iloc[0].split(";")[0] if len(prototypes) == 1 else "no prototype is above the floors"
+
+
+def _gene_bars(panel: Axes, rows: pd.DataFrame, name: str, tone: str, why: str) -> None:
+    """Correlations of one prototype's genes, or ``why`` there are none."""
     if rows.empty:
         panel.set_axis_off()
-        panel.set_title(f"{name}: no expression", fontsize=8)
+        panel.set_title(f"{name}: {why}", fontsize=8)
         return
     y = np.arange(len(rows))
     certain = rows["fdr"].to_numpy() < 0.05
@@ -227,10 +238,12 @@ def _gene_bars(panel: Axes, rows: pd.DataFrame, name: str, tone: str) -> None:
     panel.set_title(f"{name}: genes (r)", fontsize=8)
 
 
-def _set_grid(figure: Figure | SubFigure, panel: Axes, sets: pd.DataFrame, names: list[str], most: int) -> None:
+def _set_grid(
+    figure: Figure | SubFigure, panel: Axes, sets: pd.DataFrame, names: list[str], most: int, why: str
+) -> None:
     if sets.empty:
         panel.set_axis_off()
-        panel.text(0.5, 0.5, "no gene sets given\n(interpretation.gene_sets)", ha="center", va="center", fontsize=8)
+        panel.text(0.5, 0.5, why, ha="center", va="center", fontsize=8)
         return
     strongest = sets.groupby("gene_set")["p"].min().sort_values(kind="stable").index[:most]
     value = sets.pivot(index="gene_set", columns="prototype", values="p").reindex(index=strongest, columns=names)
@@ -257,7 +270,7 @@ def _outcome(panel: Axes, prototypes: pd.DataFrame) -> None:
     known = prototypes["hazard_ratio"].notna()
     if not known.any():
         panel.set_axis_off()
-        panel.text(0.5, 0.5, "no follow-up", ha="center", va="center", fontsize=8)
+        panel.text(0.5, 0.5, _why_not(prototypes, "no follow-up"), ha="center", va="center", fontsize=8)
         return
     for y, row in enumerate(prototypes.itertuples()):
         if not np.isfinite(row.hazard_ratio):
@@ -274,7 +287,7 @@ def _outcome(panel: Axes, prototypes: pd.DataFrame) -> None:
     panel.minorticks_off()
     panel.set_xticklabels([f"{t:g}" for t in ticks], fontsize=6)
     panel.set_yticklabels(prototypes["prototype"], fontsize=7)
-    panel.set_xlabel("hazard ratio a SD", fontsize=7)
+    panel.set_xlabel("hazard ratio per SD", fontsize=7)
     events = int(prototypes["events"].max())
     panel.set_title(f"Survival (n = {int(prototypes['n_survival'].max())}, {events} events)", fontsize=8)
 
@@ -284,6 +297,7 @@ def _label(panel: Axes, prototypes: pd.DataFrame) -> None:
     panel.set_title("Label", fontsize=8)
     if not known.any():
         panel.set_axis_off()
+        panel.text(0.5, 0.5, _why_not(prototypes, "no label"), ha="center", va="center", fontsize=8)
         return
     prototypes = prototypes.assign(label_test=prototypes["label_test"].fillna(""))
     certain = prototypes["label_fdr"] < 0.05
