@@ -121,3 +121,11 @@ def test_any_numbers_are_judged(seed, scale, whole):
         assert "values are taken as" in str(error)
     else:
         assert kind in {"counts", "tpm", "fpkm", "log2", "log1p", "zscore"}
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\u200b", "\u00ad"])
+def test_a_gene_name_with_a_character_that_no_one_sees_is_that_gene(mark: str) -> None:
+    from mirror.readers.expression.genes import canonical_genes
+
+    genes, _ = canonical_genes(pd.DataFrame({"id": ["TP53", f"EG{mark}FR", f"{mark}ENSG00000141510.3"]}))
+    assert genes["id"].tolist() == ["TP53", "EGFR", "ENSG00000141510"]

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .names import without_unseen
 from .spreadsheet import escape_formula
 
 _SEP = r"[-._]"
@@ -135,6 +136,7 @@ def patient_id(text: str) -> str:
         The 12-character barcode for TCGA; any other identifier stripped of spaces and quotes, and with an apostrophe
         before what a spreadsheet would run as a formula, the same in every table.
     """
+    text = without_unseen(text)
     barcode = parse(text)
     return barcode.patient if barcode else escape_formula(text.strip().strip("\"'"))
 

@@ -8,6 +8,8 @@ import unicodedata
 from .errors import InputError
 
 LONGEST = 200  # bytes; leaves room for suffixes under the usual limit of 255
+# Characters that no one sees: zero-width spaces and joiners, directional marks, byte-order marks, soft hyphens.
+UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -49,3 +51,8 @@ def safe_name(name: str, *, what: str = "slide_id") -> str:
     if problem:
         raise InputError(f"{what} {str(name)[:80]!r} {problem} and cannot be a file name", remedy=f"rename the {what}")
     return text
+
+
+def without_unseen(text: str) -> str:
+    """An identifier without zero-width characters, which copying from a page or joining files leaves in it."""
+    return UNSEEN.sub("", text)

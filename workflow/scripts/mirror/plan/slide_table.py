@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.barcodes import patient_id as patient_of
 from ..core.errors import InputError
 from ..core.names import FORBIDDEN, LONGEST, safe_name
 from ..core.regular_file import refuse_irregular
@@ -60,7 +61,7 @@ def read_slide_table(path: str | Path) -> list[Slide]:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             head = handle.readline()
             handle.seek(0)
-            rows = csv.DictReader(handle, delimiter="\t" if "\t" in head else ",")
+            rows = csv.DictReader(handle, delimiter=next((mark for mark in "\t,;" if mark in head), ","))
             columns = [c.strip() for c in rows.fieldnames or []]
             missing = [c for c in SLIDE_COLUMNS[:2] if c not in columns]
             if missing:
@@ -72,6 +73,7 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                 )
             slides: list[Slide] = []
             seen: dict[str, tuple[int, str]] = {}  # row and spelling of each name
+            owners: dict[tuple[int, int | str], tuple[int, str]] = {}  # row and patient of each file
             for number, row in enumerate(rows, start=2):
                 written, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
                 if not written or not patient:
@@ -98,10 +100,22 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                     )
                 seen[slide] = number, written
                 where = (row.get("slide_path") or "").strip()
+                size, there = None, None
                 try:
-                    size = os.stat(where).st_size if where else None
+                    there = os.stat(where) if where else None
                 except (OSError, ValueError):  # ValueError: a path that no file system can hold
-                    size = None
+                    there = None
+                if there is not None:
+                    size = there.st_size
+                    file_key = (there.st_dev, there.st_ino or os.path.abspath(where))  # links are the same file
+                    first, owner = owners.setdefault(file_key, (number, patient))
+                    if patient_of(owner) != patient_of(patient):
+                        raise InputError(
+                            f"the file is also that of patient `{owner}` (row {first}): {where}",
+                            file=file,
+                            row=f"row {number}",
+                            remedy="a slide of two patients would be in training and test at once; keep one row",
+                        )
                 slides.append(Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size))
     except FileNotFoundError:
         raise InputError("this slide table does not exist", file=file, remedy="make it, or mend the path") from None

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.errors import InputError
+from ...core.names import without_unseen
 from ...core.printable import printable
 from ...core.spreadsheet import escape_formula
 
@@ -124,7 +125,7 @@ def canonical_genes(genes: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     report : dict
         Counts, and the flagged names. Names made into dates are flagged, never guessed back.
     """
-    raw = genes["id"].astype(str).str.strip().str.strip('"').tolist()
+    raw = [without_unseen(name).strip().strip('"') for name in genes["id"].astype(str)]
     symbols = genes["symbol"].fillna("").astype(str).tolist() if "symbol" in genes else [""] * len(raw)
     entrez = genes["entrez"].fillna("").astype(str).tolist() if "entrez" in genes else [""] * len(raw)
     ids, ensembl = [], []
