@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mirror.config.sources import ExpressionSource
 from mirror.core.errors import InputError
 from mirror.readers.expression import read_expression
-from mirror.readers.expression.values import contradictions, facts, settle_kind
+from mirror.readers.expression.values import contradictions, facts, settle_kind, two_scales
 
 N, G = 24, 1500
 
@@ -129,3 +129,29 @@ def test_a_gene_name_with_a_character_that_no_one_sees_is_that_gene(mark: str) -
 
     genes, _ = canonical_genes(pd.DataFrame({"id": ["TP53", f"EG{mark}FR", f"{mark}ENSG00000141510.3"]}))
     assert genes["id"].tolist() == ["TP53", "EGFR", "ENSG00000141510"]
+
+
+@pytest.mark.parametrize(("kind", "change"), [("counts", np.log2), ("tpm", lambda x: x / 1000), ("log2", np.exp2)])
+def test_samples_of_two_scales_in_one_matrix_are_said(tmp_path, kind, change) -> None:
+    """Half the samples of another scale, whichever way round; honest libraries of very different depth are not."""
+    rng = np.random.default_rng(4)
+    base = rng.lognormal(3, 1.5, 400)
+    depth = rng.lognormal(0, 0.7, 30)  # a factor of twenty between the extremes
+    counts = rng.poisson(np.outer(depth, base)) + 1.0
+    honest = np.log2(counts + 1) if kind == "log2" else counts
+    assert not two_scales(honest.astype(np.float32))
+    mixed = honest.copy()
+    mixed[::2] = change(mixed[::2])
+    found = two_scales(mixed.astype(np.float32))
+    assert {found["below"], found["above"]} == {15}
+    path = tmp_path / "x.tsv"
+    table = pd.DataFrame(
+        mixed.T, index=[f"GENE{i}Q" for i in range(400)], columns=[f"TCGA-AA-{i:04d}-01" for i in range(30)]
+    )
+    table.to_csv(path, sep="\t", index_label="gene_name")
+    source = ExpressionSource.model_validate({"path": str(path), "format": "matrix"})
+    try:
+        _, report = read_expression(source)
+    except InputError:
+        return  # refused is said, too
+    assert any("two scales" in line for line in report["warnings"]), report["warnings"]

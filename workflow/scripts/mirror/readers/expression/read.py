@@ -234,6 +234,13 @@ def _warnings(report: dict[str, Any]) -> list[str]:
             f"{odd['cells']} z-scores in {odd['genes']} genes are beyond {odd['bound']:g} "
             f"(largest {odd['largest']:.6g}; policy {odd['policy']})"
         )
+    if apart := report["values"].get("two_scales"):
+        (low, most), (least, high) = apart["ranges"]
+        out.append(
+            f"99 % of the values lie below {low:.3g} to {most:.3g} in {apart['below']} samples and below {least:.3g} "
+            f"to {high:.3g} in {apart['above']}: samples of two scales (such as logarithms beside counts) seem to be "
+            f"joined, and all are read as {report['values']['kind']}; bring them to one scale"
+        )
     if "note" in report["values"]:
         out.append(report["values"]["note"])
     return out

@@ -24,6 +24,10 @@ _DEEP = 2e6  # what samples of TPM and FPKM never add up to
 _MANY = 1000  # genes from which the largest value of a whole transcriptome can be relied on
 
 
+_GAP = 10.0  # between two samples that are next to each other in size: libraries differ so, but without a gap
+_LOOKED_AT = 20_000  # genes are enough to see a sample's scale
+
+
 @dataclass(frozen=True)
 class Measured:
     """Numbers about a matrix on which the verdict rests; missing cells are left out.
@@ -273,6 +277,8 @@ def settle_kind(
             )
         raise InputError(f"values are taken as {kind} ({reason}), but {against[0]}", file=file, remedy=remedy)
     report["facts"] = asdict(before)
+    if kind != "zscore" and (apart := two_scales(values)):
+        report["two_scales"] = apart
     said = hint or named
     if said and said != kind:
         report["note"] = f"the format or name says {said}, the numbers say {kind}"
@@ -281,6 +287,40 @@ def settle_kind(
     if kind in LOGS and _has_floor(found):
         report["offset"] = float(f"{2.0**found.minimum:.3g}")
     return kind, report
+
+
+def two_scales(values: np.ndarray) -> dict[str, Any]:
+    """Whether the samples fall into two groups of sizes that are far apart, as when files of two kinds were joined.
+
+    The size of a sample is the 99th percentile of its values.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float32 (samples, genes).
+
+    Returns
+    -------
+    dict
+        Empty, or how many samples lie below and above the gap, and the ranges of both groups' sizes. Groups of fewer
+        than three samples are outliers, not a scale.
+    """
+    some = values[:, :: max(1, -(-values.shape[1] // _LOOKED_AT))]
+    some = some[np.isfinite(some).any(axis=1)]
+    if len(some) < 6:
+        return {}
+    sizes = np.sort(np.nanquantile(some, 0.99, axis=1).astype(np.float64))
+    if sizes[0] <= 0:
+        return {}
+    ratio = sizes[1:] / sizes[:-1]
+    at = int(ratio[2:-2].argmax()) + 2
+    if ratio[at] < _GAP:
+        return {}
+    return {
+        "below": at + 1,
+        "above": len(sizes) - at - 1,
+        "ranges": [[float(sizes[0]), float(sizes[at])], [float(sizes[at + 1]), float(sizes[-1])]],
+    }
 
 
 def negligible(found: Measured) -> float:
