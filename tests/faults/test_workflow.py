@@ -378,14 +378,14 @@ def test_the_token_is_nowhere(whole: Run, tmp_path: Path) -> None:
 @pytest.mark.fault(
     stage="cluster",
     fault="more GPU jobs than GPUs on one machine",
-    sees="`waiting for one` in the log of the job that waits",
+    sees="`GPUs are busy` and by whom, in the log of the job that waits",
     survives="every job; each had a GPU for itself",
 )
 def test_gpu_jobs_queue_for_a_device(whole: Run) -> None:
     spans, waited = [], 0
     for log in (whole.folder / "results" / "logs").rglob("*.log"):
         text = log.read_text(errors="replace")
-        waited += "GPUs are busy: waiting for one" in text
+        waited += "GPUs are busy, held by" in text
         begun = re.search(r"^(\S+) INFO Using GPU (\S+)$", text, flags=re.M)
         if begun:
             assert begun[2] == "0"

@@ -58,8 +58,8 @@ def unpaired(x: torch.Tensor, part: slice, rank: int) -> torch.Tensor:
 def one_rank(rank: int, out: str, port: int) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(WORLD), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    found = {}
-    with process_group(torch.device("cpu")) as group:
+    found, kept = {}, []
+    with process_group(torch.device("cpu"), timeout_min=4) as group:
         for name in VARIANTS:
             _, step, batch, draws = whole(name)
             step.group = group
@@ -68,6 +68,7 @@ def one_rank(rank: int, out: str, port: int) -> None:
             bags, rna = (unpaired(x, part, rank) if name == "plus" else x[part] for x in (batch.bags, batch.rna))
             cut = {f.name: v[part] for f in fields(draws) if (v := getattr(draws, f.name)) is not None}
             module = DistributedDataParallel(step, find_unused_parameters=True)
+            kept.append(module)  # freed with a collective of its own under way, it could keep the other rank waiting
             losses = module(Batch(bags, rna, batch.patients[part]), replace(draws, **cut))
             losses["total"].backward()
             shared = group.mean({k: v for k, v in losses.items() if not k.startswith(("var_", "spread_"))})

@@ -52,7 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
     given = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("mirror").setLevel(logging.ERROR)  # the readers' warnings are rows of the table
+    log = logging.getLogger("mirror")
+    before = log.level
+    log.setLevel(logging.ERROR)  # the readers' warnings are rows of the table
+    try:
+        return _init(given)
+    finally:
+        log.setLevel(before)  # for a caller in the same process
+
+
+def _init(given: argparse.Namespace) -> int:
+    """Write the study and print what was recognised; return the exit status."""
     request = Request(
         out=given.out,
         slides=given.slides,
