@@ -172,11 +172,11 @@ rule fetch_weights:
         "../workflow/scripts/fetch_weights.py"
 
 
-# `snakemake mend_features --cores 1`: files that a bad disk or a crash broke after their shard was done are
+# `snakemake repair_features --cores 1`: files that a bad disk or a crash broke after their shard was done are
 # made anew. No output is declared, so that it looks each time and nothing that is finished runs again.
-rule mend_features:
+rule repair_features:
     log:
-        P.log("mend_features"),
+        P.log("repair_features"),
     conda:
         "../envs/embed.yaml"
     threads: 2
@@ -191,4 +191,10 @@ rule mend_features:
     message:
         "Looking for broken feature files"
     script:
-        "../workflow/scripts/mend_features.py"
+        "../workflow/scripts/repair_features.py"
+
+
+# The former name of this rule, kept for one version.
+use rule repair_features as mend_features with:
+    log:
+        P.log("mend_features"),

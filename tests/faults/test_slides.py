@@ -159,7 +159,7 @@ def test_real_bad_slides(tmp_path: Path, good: Path, test_data: Path, name: str,
 @pytest.mark.fault(
     stage="slides",
     fault="an absurd resolution (mpp 40) in the slide table",
-    sees="mpp 40, and the column to mend",
+    sees="mpp 40, and the column to correct",
     survives="every other slide",
 )
 def test_absurd_mpp_in_the_table(tmp_path: Path, good: Path):

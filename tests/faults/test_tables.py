@@ -298,7 +298,7 @@ def test_words_among_numbers(tmp_path):
     stage="clinical",
     fault="events the wrong way round",
     sees="a warning: looks reversed",
-    survives="`event_is` mends it",
+    survives="`event_is` corrects it",
 )
 def test_wrong_way_events(tmp_path, caplog):
     """Events turned round: the longest-observed "die"; a clear warning, and an error where the vital status knows."""

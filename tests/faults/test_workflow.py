@@ -330,10 +330,10 @@ def test_corrupt_hdf5_from_an_earlier_crash(copy: Run, whole: Run) -> None:
 @pytest.mark.fault(
     stage="features",
     fault="a feature file that broke after its shard was done, found by training",
-    sees="one line with the file and the command that mends it (`mend_features`)",
+    sees="one line with the file and the command that repairs it (`repair_features`)",
     survives="everything else: that slide alone is made anew, and what is finished does not run again",
 )
-def test_a_file_that_broke_later_is_mended_alone(copy: Run, whole: Run) -> None:
+def test_a_file_that_broke_later_is_repaired_alone(copy: Run, whole: Run) -> None:
     target, spared = (f"results/models/T/demo-random/cv2/mirror/r0f{i}.safetensors" for i in (0, 1))
     broken, *rest = sorted((copy.folder / "results/slides/features/demo-random").glob("*.h5"))
     broken.write_bytes(broken.read_bytes()[:700])
@@ -341,8 +341,8 @@ def test_a_file_that_broke_later_is_mended_alone(copy: Run, whole: Run) -> None:
     kept = {path: path.stat().st_mtime_ns for path in (*rest, copy.folder / spared)}
     copy.run(target, ok=False)
     said = (copy.folder / "results/logs/pretrain_mirror/T_demo-random_cv2_mirror_r0f0.log").read_text()
-    assert re.search(rf"{broken.name}: .*truncated.*snakemake mend_features --cores 1", said)
-    copy.run("mend_features")
+    assert re.search(rf"{broken.name}: .*truncated.*snakemake repair_features --cores 1", said)
+    copy.run("repair_features")
     said = copy.run(target)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     with h5py.File(broken) as a, h5py.File(whole.folder / broken.relative_to(copy.folder)) as b:

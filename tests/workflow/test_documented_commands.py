@@ -118,7 +118,7 @@ def test_init_takes_the_options_that_pages_show(command: str) -> None:
 
 def test_targets_come_before_options() -> None:
     """An option that takes several values, such as --configfile, swallows a target behind it."""
-    targets = {"doctor", "qc", "paper", "trace", "mend_features", "fetch_weights"}
+    targets = {"doctor", "qc", "paper", "trace", "repair_features", "fetch_weights"}
     for command, where in FOUND.items():
         if command.startswith("snakemake"):
             words = shlex.split(command)[1:]

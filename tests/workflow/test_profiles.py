@@ -76,7 +76,7 @@ def test_every_rule_that_asks_for_a_gpu_runs_a_script_that_locks_one():
                     assert 'resources.get("gpu_share", 1)' in text, script.name
 
 
-COMMANDS = {"doctor", "trace", "mend_features"}  # typed by hand, and made anew each time
+COMMANDS = {"doctor", "trace", "repair_features"}  # typed by hand, and made anew each time
 
 
 def test_every_rule_says_where_it_logs_what_it_takes_and_how_long_it_took():

@@ -1,4 +1,4 @@
-"""A GPU that is held is used, or the job stops at once and says what mends it."""
+"""A GPU that is held is used, or the job stops at once and says how to correct it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ FAULTS = {
 @pytest.mark.fault(
     stage="training",
     fault="a GPU is held and this PyTorch cannot use it: a CPU build, a driver that is too old, no visible device",
-    sees="which of these, and what mends it, before anything is read",
+    sees="which of these, and how to correct it, before anything is read",
     survives="everything finished before",
 )
 @pytest.mark.parametrize("kind", FAULTS)

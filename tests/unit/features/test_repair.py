@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from mirror.core.errors import InputError
-from mirror.features.repair import broken_files, mend
+from mirror.features.repair import broken_files, repair
 from mirror.io.features import FeatureFile, write_features
 from mirror.io.status import read_shards
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "workflow" / "scripts"))
 
 import import_features
-import mend_features
+import repair_features
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "workflow" / "scripts"
 NAMES = [f"s{i}" for i in range(8)]
@@ -75,18 +75,18 @@ def test_only_the_broken_are_made_anew(folder: Path) -> None:
 
     tables = {p: p.read_bytes() for p in folder.rglob("*.tsv")}
     slides = [{"slide_id": name} for name in NAMES]
-    assert mend(slides, folder, "T", "e", make) == 5 and asked == spoilt
-    assert mend(slides, folder, "T", "e", lambda *_: pytest.fail("nothing was broken")) == 0
+    assert repair(slides, folder, "T", "e", make) == 5 and asked == spoilt
+    assert repair(slides, folder, "T", "e", lambda *_: pytest.fail("nothing was broken")) == 0
     assert {p: p.read_bytes() for p in folder.rglob("*.tsv")} == tables, "so that nothing finished runs again"
 
 
-def test_what_cannot_be_mended_is_said(folder: Path) -> None:
+def test_what_cannot_be_repaired_is_said(folder: Path) -> None:
     spoil(folder)
     slides = [{"slide_id": name} for name in NAMES]
     gone = pd.DataFrame({"slide_id": ["s0"], "status": ["failed"], "message": ["s0.svs: no such file"]})
     old = (folder / "features" / "e" / "s0.h5").read_bytes()
     with pytest.raises(InputError, match=r"cannot be made anew.*no such file"):
-        mend(slides, folder, "T", "e", lambda *_: gone)
+        repair(slides, folder, "T", "e", lambda *_: gone)
 
     def smaller(slides, root):
         for slide in slides:
@@ -94,7 +94,7 @@ def test_what_cannot_be_mended_is_said(folder: Path) -> None:
         return pd.DataFrame({"slide_id": ["s0"], "status": ["ok"], "message": [""]})
 
     with pytest.raises(InputError, match=r"other tiles now than its table says.*--forcerun tile_slides"):
-        mend(slides, folder, "T", "e", smaller)
+        repair(slides, folder, "T", "e", smaller)
     assert (folder / "features" / "e" / "s0.h5").read_bytes() == old and not list(folder.glob(".repair-*"))
 
 
@@ -128,7 +128,7 @@ def test_a_locked_file_is_not_a_broken_one(folder: Path, monkeypatch: pytest.Mon
     for number, reason in ((errno.EAGAIN, "another process has it open"), (errno.ENOLCK, "no locks")):
         monkeypatch.setattr(h5py, "File", locked(number))
         with pytest.raises(InputError, match=rf"2 feature files.*errno {number}.*{reason}.*HDF5_USE_FILE_LOCKING"):
-            mend(slides, folder, "T", "e", lambda *_: pytest.fail("nothing is broken"))
+            repair(slides, folder, "T", "e", lambda *_: pytest.fail("nothing is broken"))
     monkeypatch.setattr(h5py, "File", real)
     assert {path: path.read_bytes() for path in files.glob("*.h5")} == before
 
@@ -148,11 +148,11 @@ def test_one_file_out_of_reach_does_not_keep_others_broken(folder: Path, monkeyp
 
     monkeypatch.setattr(h5py, "File", refuse)
     with pytest.raises(InputError, match=r"1 feature files could not be examined.*permission denied"):
-        mend(slides, folder, "T", "e", make)
+        repair(slides, folder, "T", "e", make)
     assert FeatureFile(files / "s0.h5").n == 3
 
 
-def test_the_script_mends_imported_features(tmp_path: Path) -> None:
+def test_the_script_repairs_imported_features(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a", "b"):
         torch.save(torch.rand(4, 3), tmp_path / "in" / f"{name}.pt")
@@ -164,6 +164,6 @@ def test_the_script_mends_imported_features(tmp_path: Path) -> None:
     before, kept = FeatureFile(files / "a.h5").all(), (files / "b.h5").stat().st_mtime_ns
     (files / "a.h5").write_bytes(b"")
     cohorts = {"T": {"slides": slides, "rows": {}, "sources": {"theirs": source}}}
-    assert mend_features.main(cohorts, {"device": "cpu"}, tmp_path / "out") == 1
+    assert repair_features.main(cohorts, {"device": "cpu"}, tmp_path / "out") == 1
     assert (FeatureFile(files / "a.h5").all() == before).all()
     assert (files / "b.h5").stat().st_mtime_ns == kept

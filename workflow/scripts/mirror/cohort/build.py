@@ -70,8 +70,8 @@ def _usable_slides(
         raise InputError(
             f"{len(failed)} of {len(base)} slides failed, more than max_failed_fraction = {max_failed:g} allows; "
             f"the first is {first.slide_id}: {first.message}",
-            remedy="mend or remove them (results/slides/*/tiles/*.tsv lists all), or raise slides.max_failed_fraction; "
-            "to try them again: --forcerun tile_slides; finished slides are kept",
+            remedy="repair or remove them (list: results/slides/*/tiles/*.tsv), or raise slides.max_failed_fraction. "
+            "To try them again: --forcerun tile_slides; finished slides are kept",
         )
     columns = ["slide_id", "patient_id", "n_tiles", "fingerprint"]
     last = frames[-1][1].set_index("slide_id")["n_tiles"]

@@ -23,7 +23,7 @@ TRAINING = "pretrain.train.device"
 
 
 def gpu_fault(index: int = 0) -> tuple[str, str] | None:
-    """Why this process' PyTorch cannot use a GPU, and what mends it; None where it can.
+    """Why this process' PyTorch cannot use a GPU, and how to correct it; None where it can.
 
     Parameters
     ----------

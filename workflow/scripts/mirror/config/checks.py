@@ -59,7 +59,7 @@ def check_starts(variants: Mapping[str, Mapping[str, Any]], allowed: Mapping[str
                 raise InputError(
                     f"variant `{name}`: `train.{key}`: this file does not exist",
                     file=train[key],
-                    remedy="mend the path; it counts from the folder in which the workflow is started",
+                    remedy="correct the path; it counts from the folder in which the workflow is started",
                 )
         start = train["init_from"]
         vouched = train["init_patients"] or "pretraining" in allowed

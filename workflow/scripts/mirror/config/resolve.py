@@ -35,7 +35,7 @@ def load_yaml(path: str | Path) -> Any:
         raise InputError("this file does not exist", file=path) from None
     except yaml.YAMLError as error:
         raise InputError(
-            f"not plain YAML: {error}", file=path, remedy="mend the YAML; tags such as !!python are refused"
+            f"not plain YAML: {error}", file=path, remedy="correct the YAML; tags such as !!python are refused"
         ) from None
 
 

@@ -17,7 +17,7 @@ from ..io.features import FeatureFile, is_complete
 from ..io.hdf5 import FileOutOfReach
 from ..io.status import read_shards
 
-log = logging.getLogger("mirror.mend")
+log = logging.getLogger("mirror.repair")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -63,7 +63,7 @@ def broken_files(status: pd.DataFrame, folder: Path, out_of_reach: list[FileOutO
     return found
 
 
-def mend(slides: Rows, folder: Path, cohort: str, encoder: str, make: Callable[[Rows, Path], pd.DataFrame]) -> int:
+def repair(slides: Rows, folder: Path, cohort: str, encoder: str, make: Callable[[Rows, Path], pd.DataFrame]) -> int:
     """Make the broken feature files of one cohort and encoder anew; the status tables stay as they are.
 
     The new files are made in a folder of their own and take the places of the broken ones when they are whole,

@@ -34,7 +34,9 @@ COORD_ATTRS = (
     "level0_height",
 )
 _BLOCK_BYTES = 32 << 20
-MEND = "run `snakemake mend_features --cores 1` with your --configfile; it makes broken feature files anew. Then go on"
+REPAIR = (
+    "run `snakemake repair_features --cores 1` with your --configfile; it makes broken feature files anew. Then go on"
+)
 
 
 def check_finite(block: np.ndarray, path: Path, rows: np.ndarray | None = None) -> None:
@@ -232,9 +234,9 @@ class FeatureFile:
         self._layout = self._read_layout()
 
     def _read_layout(self) -> _Layout:
-        with open_h5(self.path, remedy=MEND) as file:
+        with open_h5(self.path, remedy=REPAIR) as file:
             if "features" not in file or not isinstance(file["features"], h5py.Dataset):
-                raise InputError("no dataset named features", file=self.path, remedy=MEND)
+                raise InputError("no dataset named features", file=self.path, remedy=REPAIR)
             data = file["features"]
             shape = data.shape
             if shape == (0,):  # TRIDENT's form of an empty slide

@@ -186,7 +186,7 @@ class Plan:
         raise InputError(f"cohort `{cohort}` has no features of encoder `{encoder}`")
 
     def features_made(self) -> dict[str, dict[str, Any]]:
-        """What the patch features of each cohort read from files are made of, for `mend_features`."""
+        """What the patch features of each cohort read from files are made of, for `repair_features`."""
         out = {}
         for name, slides in self.slides.items():
             sources = {s["encoder"]: s for s in self.cohort(name)["features"]}

@@ -118,7 +118,9 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                         )
                 slides.append(Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size))
     except FileNotFoundError:
-        raise InputError("this slide table does not exist", file=file, remedy="make it, or mend the path") from None
+        raise InputError(
+            "this slide table does not exist", file=file, remedy="create it, or correct the path"
+        ) from None
     except UnicodeDecodeError:
         raise InputError("not a UTF-8 text table", file=file) from None
     if not slides:

@@ -161,7 +161,7 @@ def attempt(
         if error.errno in STOPS and not _is_of(error, path):
             where = error.filename or out_dir
             raise InputError(
-                STOPS[error.errno], file=where, remedy="make room or mend the rights, run again"
+                STOPS[error.errno], file=where, remedy="free disk space or correct the permissions, then run again"
             ) from error
         return failed(name, path, f"{path}: {error.strerror or error}", out_dir)
     except MemoryError:

@@ -13,7 +13,7 @@ from mirror.core.memory import set_job_memory
 from mirror.encoders.run import TileEncoder
 from mirror.encoders.table import EncoderRow
 from mirror.features.importing import import_features
-from mirror.features.repair import Rows, mend
+from mirror.features.repair import Rows, repair
 from mirror.features.shard import embed_shard
 from mirror.io.status import read_shards
 from mirror.slides.reading.slide_mpp import slide_mpp
@@ -36,7 +36,7 @@ def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: P
     """
     wanted = EmbedSettings.model_validate(settings)
     torch.set_num_threads(threads)
-    mended = 0
+    repaired = 0
     for name, cohort in cohorts.items():
         tiled = read_shards(folder / name / "tiles")
 
@@ -49,13 +49,13 @@ def main(cohorts: dict[str, dict[str, Any]], settings: dict[str, Any], folder: P
             return import_features(FeatureSource.model_validate(source), slides, root, slide_mpp)
 
         for encoder, row in cohort["rows"].items():
-            mended += mend(cohort["slides"], folder, name, encoder, lambda s, root, row=row: embed(s, root, row))
+            repaired += repair(cohort["slides"], folder, name, encoder, lambda s, root, row=row: embed(s, root, row))
         for encoder, source in cohort["sources"].items():
-            mended += mend(
+            repaired += repair(
                 cohort["slides"], folder, name, encoder, lambda s, root, source=source: take(s, root, source)
             )
-    logging.getLogger("mirror.mend").info("%d feature files were made anew", mended)
-    return mended
+    logging.getLogger("mirror.repair").info("%d feature files were made anew", repaired)
+    return repaired
 
 
 if "snakemake" in globals():
