@@ -293,3 +293,36 @@ def test_models_trained_for_minutes_take_no_part_in_fewshot():
     assert {name for name, entry in load_all().items() if not entry.fewshot} == {
         "abmil", "transmil", "rna_mlp", "rna_rsf",
     }  # fmt: skip
+
+
+def test_scaled_patch_features_have_no_unit(evaluation_cohort, sources, tmp_path):
+    """Ranks of training patients: features in other units give the same bags, and the means differ from raw ones."""
+    slides, _ = sources
+    patients = sorted(slides.files)
+    table, unit = [], np.float32(10.0) ** np.arange(-5, 7)
+    for patient in patients:
+        for k, file in enumerate(slides.files[patient]):
+            rows = file.all() * unit
+            write_features(
+                tmp_path / f"{patient}_{k}.h5", rows, np.zeros((len(rows), 2)), encoder="plain", dtype="float32"
+            )
+            table.append({"slide_id": f"{patient}_{k}", "patient_id": patient})
+    others = Slides(pd.DataFrame(table), tmp_path)
+    one, other = (s.scaled("ranks", patients[:40]) for s in (slides, others))
+    for patient in patients[::7]:
+        assert np.allclose(one.pooled("mean", patient), other.pooled("mean", patient), atol=1e-3)
+        bags = [s.bag(patient, 10, np.random.default_rng(0)) for s in (one, other)]
+        assert np.allclose(*bags, atol=1e-3)
+    assert abs(np.mean([one.pooled("mean", p) for p in patients[:40]])) < 0.1
+    assert slides.scaled("none", patients) is slides
+    raw = slides.pooled("mean", patients[0])
+    assert not np.allclose(raw, one.pooled("mean", patients[0]))
+    assert np.array_equal(raw, Slides.pooled(slides, "mean", patients[0]))  # the original is as it was
+    settings = QUICK.model_copy(update={"baseline": QUICK.baseline.model_copy(update={"slide_scaling": "ranks"})})
+    names = Names("sim", "enc", "cv5", "slide_mean")
+    found = [
+        evaluate_baseline("slide_mean", evaluation_cohort[0], FOLDS, "subtyping", names, settings, 1, slides=given)
+        for given in (slides, others)
+    ]
+    probabilities = [r.rows.filter(like="p_").to_numpy(float) for r in found]
+    assert np.allclose(*probabilities, atol=0.01)

@@ -13,7 +13,8 @@ from mirror.model.input_scaling import CLIP, InputScaling, Sample
 from mirror.model.input_statistics import fit_input
 from mirror.model.losses import balanced_loss, cluster_loss, compute_losses
 from mirror.model.mirror import build_model
-from mirror.model.style import Style, balanced_assignments
+from mirror.model.noise import Draws
+from mirror.model.style import RNA, SLIDE, Style, balanced_assignments
 
 SIZES = {"embed_dim": 24, "slide_heads": 4, "rna_heads": 4, "attention": "exact", "tokens": 6, "prototypes": 5}
 SIZES |= {"style_dim": 3, "style_hidden": (12, 6)}
@@ -110,6 +111,63 @@ def test_style_can_read_the_shared_space():
     tiles = model.tile_prototypes(bags[0])
     assert tiles.shape == (6, 5)
     assert tiles.abs().max() <= 1 / model.settings.style.temperature + 1e-4
+
+
+def test_samples_that_differ_little_still_differ_in_their_scores():
+    """Without standardised latents the decoder's bias is all that their cosines see."""
+    model = make(BALANCED).train()
+    bags, rna = batch(b=64)
+    output = model(bags, rna)
+    for style in (output.slide_style, output.rna_style):
+        won = style.scores.argmax(1)
+        assert len(won.unique()) > 1
+        plain = model.style.score(model.style.decoder(style.mu))
+        assert style.scores.std(0).mean() > 3 * plain.std(0).mean()
+    # Far apart as a whole, the modalities are standardised each by its own statistics.
+    with torch.no_grad():
+        shifted = model.style(output.rna_embedding + 5, torch.zeros(1), RNA).scores
+    assert torch.unique(shifted.argmax(1)).numel() > 1
+
+
+def test_evaluation_uses_the_running_statistics_of_a_modality():
+    model = make(BALANCED).train()
+    for seed in range(40):
+        model(*batch(b=16, seed=seed))
+    model.eval()
+    _, rna = batch(b=16, seed=99)
+    zero = torch.zeros(1)
+    embedding = model.encode_rna(rna)
+    together = model.rna_style(embedding, zero).scores
+    alone = torch.cat([model.rna_style(row[None], zero).scores for row in embedding])
+    assert torch.allclose(together, alone, atol=1e-5)  # no sample depends on the others
+    assert not torch.allclose(together, model.style(embedding, zero, SLIDE).scores)
+    before = model.style.scales[RNA].running_mean.clone()
+    model.train()
+    model(None, rna[:1])  # too few rows for statistics of their own
+    assert torch.equal(model.style.scales[RNA].running_mean, before)
+
+
+def test_hidden_features_are_hidden_in_every_patch_of_a_bag_and_only_in_training():
+    settings = {"retention": {"slide_feature_mask": 0.5, "decode_from": "embedding", "target": "input"}}
+    torch.manual_seed(0)
+    model = build_model(PretrainSettings.model_validate({"model": SIZES} | settings), GENES, WIDTH)
+    bags, _ = batch()
+    noise = torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4]).expand(4, 1, WIDTH)
+    shown = model.train()._hide_features(bags, Draws(slide_features=noise))
+    assert not shown[..., ::2].any()
+    assert torch.allclose(shown[..., 1::2], 2 * bags[..., 1::2])
+    other = bags.clone()
+    other[..., ::2] += 100.0
+    draws = Draws(slide_features=noise, slide_style=torch.zeros(4, 3), slide_input=torch.rand(4, 6))
+    torch.manual_seed(1)
+    one = model(bags, None, draws)
+    torch.manual_seed(1)
+    two = model(other, None, draws)
+    assert torch.equal(one.slide_embedding, two.slide_embedding)
+    assert not torch.equal(one.slide_retention.target, two.slide_retention.target)  # the whole is rebuilt
+    assert model.eval()._hide_features(bags, Draws()) is bags
+    with pytest.raises(ValueError, match="slide_feature_mask"):
+        PretrainSettings.model_validate({"retention": {"slide_feature_mask": 0.5, "target": "input"}})
 
 
 def test_linear_skip_adds_a_linear_map_of_the_input():

@@ -100,6 +100,8 @@ def evaluate_baseline(
         if run.is_empty(fold):
             continue
         genes = None if expression is None else expression.get(fold.name)
+        # Over all training patients, in few-shot draws too: no outcome is read, and the models' input is scaled so.
+        seen = None if slides is None else slides.scaled(settings.baseline.slide_scaling, list(fold.train.index))
         sets = [("supervised", 0, list(fold.train.index))]
         if chosen.fewshot:
             drawn = training_sets(task, fold.train, fold.source.repeat, fold.source.fold, settings, seed)
@@ -107,7 +109,7 @@ def evaluate_baseline(
         for protocol, draw, rows in sets:
             where = fold.name if protocol == "supervised" else f"{fold.name}, few-shot draw {draw}"
             how: dict[str, Any] = {
-                "slides": slides,
+                "slides": seen,
                 "expression": genes,
                 "covariates": tuple(covariates),
                 "device": device,

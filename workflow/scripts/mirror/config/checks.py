@@ -29,6 +29,13 @@ def contradiction(settings: Mapping[str, Any]) -> tuple[str, str, str] | None:
         if width % model[key]:
             whole = ", ".join(str(n) for n in range(1, 33) if width % n == 0)
             return f"model.{key}", f"{model[key]} heads do not divide embed_dim {width}", f"take one of {whole}"
+    retention = settings["retention"]
+    if retention["slide_feature_mask"] and (retention["decode_from"], retention["target"]) == ("tokens", "input"):
+        return (
+            "retention.slide_feature_mask",
+            "token retention that aims at the input would have to rebuild hidden features as zero",
+            "take decode_from: embedding, or slide_feature_mask: 0",
+        )
     if train["epochs"] == 0 and not train["init_from"]:
         return "train.epochs", "0 epochs leave the model untrained", "give train.init_from, or epochs"
     for key in ("init_genes", "init_patients"):

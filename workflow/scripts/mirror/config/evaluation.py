@@ -85,6 +85,11 @@ class BaselineSettings(Settings):
         min_length=1,
         description="Shares of L1 that the elastic-net Cox model averages over; near 0 it is ridge, 1 is the lasso.",
     )
+    slide_scaling: Literal["none", "clip", "ranks"] = Field(
+        "none",
+        description="Standardisation of patch features before a baseline reads them, with statistics of the fold's "
+        "training patients, as `model.input_scaling`. For a fair comparison take that of the variants.",
+    )
     clip: float = Field(5.0, gt=0, description="Standardised genes are clipped to plus or minus this.")
 
 

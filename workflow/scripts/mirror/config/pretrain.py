@@ -78,6 +78,13 @@ class RetentionSettings(Settings):
     slide_input_mask: float = Field(
         0.0, ge=0, lt=1, description="Share of a bag's tokens hidden from the encoder in training (input masking)."
     )
+    slide_feature_mask: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of a bag's patch features hidden from the encoder in training, the same ones in all its "
+        "patches (input masking).",
+    )
     rna_input_mask: float = Field(
         0.0, ge=0, lt=1, description="Share of genes hidden from the encoder in training (input masking)."
     )

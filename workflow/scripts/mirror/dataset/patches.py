@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import InputError
 from ..io.features import FeatureFile
+
+if TYPE_CHECKING:  # PyTorch is imported where slides are scaled, and not by linear baselines that scale nothing
+    from ..model.input_scaling import InputScaling
 
 CACHE_BYTES = 1 << 30
 
@@ -67,6 +73,41 @@ class Slides:
         self._pooled: dict[tuple[str, str], np.ndarray] = {}
         size = sum(file.n * file.width * 4 for files in self.files.values() for file in files)
         self._cache: dict[str, np.ndarray] | None = {} if size <= CACHE_BYTES else None
+        self._scaling: InputScaling | None = None
+
+    def scaled(self, kind: str, patients: Sequence[str]) -> Slides:
+        """The same slides with every patch feature on a common scale (`InputScaling`), as the models see them.
+
+        Parameters
+        ----------
+        kind : {"none", "clip", "ranks"}
+        patients : sequence of str
+            Training patients: the statistics are those of their patches.
+        """
+        if kind == "none" or not self.width:
+            return self
+        files = [file for patient in patients for file in self.files.get(patient, [])]
+        if not files:
+            return self
+        import torch
+
+        from ..model.input_scaling import InputScaling, Sample
+
+        sample = Sample(len(files))
+        for file in files:
+            rows = np.unique(np.linspace(0, file.n - 1, min(file.n, sample.each)).round().astype(np.int64))
+            sample.add(torch.from_numpy(file.rows(rows)))
+        other = copy(self)
+        other._scaling, other._pooled = InputScaling(kind, self.width), {}
+        other._scaling.fit(sample.result())
+        return other
+
+    def _scale(self, rows: np.ndarray) -> np.ndarray:
+        if self._scaling is None:
+            return rows
+        import torch
+
+        return self._scaling(torch.from_numpy(np.ascontiguousarray(rows))).numpy()
 
     def pooled(self, how: str, patient: str) -> np.ndarray:
         """Mean or maximum over the patches of a slide, then the mean over a patient's slides: (D,) float64."""
@@ -74,10 +115,10 @@ class Slides:
             self._pooled[how, patient] = np.mean([self._pool(how, file) for file in self.files[patient]], axis=0)
         return self._pooled[how, patient]
 
-    @staticmethod
-    def _pool(how: str, file: InFocus) -> np.ndarray:
+    def _pool(self, how: str, file: InFocus) -> np.ndarray:
         blocks = [
-            file.rows(np.arange(start, min(file.n, start + ROWS_AT_ONCE))) for start in range(0, file.n, ROWS_AT_ONCE)
+            self._scale(file.rows(np.arange(start, min(file.n, start + ROWS_AT_ONCE))))
+            for start in range(0, file.n, ROWS_AT_ONCE)
         ]
         if how == "mean":
             return np.sum([block.sum(axis=0, dtype=np.float64) for block in blocks], axis=0) / file.n
@@ -96,9 +137,9 @@ class Slides:
         if self._cache is not None:
             if patient not in self._cache:
                 self._cache[patient] = np.concatenate([file.all() for file in files])
-            return self._cache[patient][index]
+            return self._scale(self._cache[patient][index])
         parts = []
         for file, start, stop in zip(files, edges[:-1], edges[1:], strict=True):
             inside = index[(index >= start) & (index < stop)] - start
             parts.append(file.rows(inside))
-        return np.concatenate(parts)
+        return self._scale(np.concatenate(parts))

@@ -18,7 +18,7 @@ from .reconstruction import SUMMARY_PARTS, Standardizer, summarize
 from .retention import EmbeddingRetention, EmbeddingTokenRetention, RnaTokenRetention, SlideTokenRetention
 from .rna_encoder import RnaEncoder
 from .slide_encoder import SlideEncoder
-from .style import Style, StyleClustering
+from .style import RNA, SLIDE, Style, StyleClustering
 from .token_rows import take
 
 LARGEST_LOGIT_SCALE = math.log(100.0)
@@ -181,12 +181,12 @@ class Mirror(nn.Module):
     def slide_style(self, embedding: Tensor, noise: Tensor | None = None) -> Style:
         """Style of slide embeddings (..., D); ``noise`` as for `StyleClustering`."""
         aligned = self.settings.style.read_from == "alignment"
-        return self.style(self.align_slide(embedding) if aligned else embedding, noise)
+        return self.style(self.align_slide(embedding) if aligned else embedding, noise, SLIDE)
 
     def rna_style(self, embedding: Tensor, noise: Tensor | None = None) -> Style:
         """Style of RNA embeddings (..., D); ``noise`` as for `StyleClustering`."""
         aligned = self.settings.style.read_from == "alignment"
-        return self.style(self.align_rna(embedding) if aligned else embedding, noise)
+        return self.style(self.align_rna(embedding) if aligned else embedding, noise, RNA)
 
     def _align(self, projection: nn.Linear, embedding: Tensor) -> Tensor:
         if self.settings.alignment.normalize == "before":
@@ -270,7 +270,8 @@ class Mirror(nn.Module):
         parts: dict[str, Tensor | Retained | Style] = {}
         if bags is not None:
             bags = self.input_scaling(bags)
-            seen, lengths = self._bags(*self._hide_patches(bags, mask, draws))
+            shown = self._hide_features(bags, draws)
+            seen, lengths = self._bags(*self._hide_patches(shown, mask, draws))
             retain = everything or weights.slide_weight > 0 or weights.orthogonality_weight > 0
             summary_of_input = weights.target == "input" or weights.slide_summary == "tokens"
             reads_tokens = weights.decode_from == "tokens" or not summary_of_input
@@ -301,6 +302,17 @@ class Mirror(nn.Module):
                 if isinstance(style_of := parts.get(name), Style):
                     parts[name] = self.style.remember(style_of, modality)
         return MirrorOutput(logit_scale=self.logit_scale.exp(), **parts)  # type: ignore[arg-type]
+
+    def _hide_features(self, bags: Tensor, draws: Draws) -> Tensor:
+        """Input masking: a random share of the features does not reach the encoder, the same in all patches of a bag.
+
+        Hidden patches say little less of a bag whose patches are alike, and nothing less of a bag of one.
+        """
+        ratio = self.settings.retention.slide_feature_mask
+        if not self.training or ratio == 0:
+            return bags
+        hidden = uniform(draws.slide_features, bags, (len(bags), 1, bags.shape[-1])) < ratio
+        return bags.masked_fill(hidden, 0.0) / (1 - ratio)
 
     def _hide_patches(self, bags: Tensor, mask: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
         """Input masking: a random share of the patches does not reach the encoder."""

@@ -23,6 +23,8 @@ class Draws:
         Noise of the style latent.
     slide_input, rna_input : Tensor (B, N) and (B, G), uniform
         Decide which tokens and genes are hidden from the encoders (input masking).
+    slide_features : Tensor (B, 1, D_p), uniform
+        Decides which patch features are hidden from the slide encoder (input masking).
     """
 
     slide_mask: Tensor | None = None
@@ -31,6 +33,7 @@ class Draws:
     rna_style: Tensor | None = None
     slide_input: Tensor | None = None
     rna_input: Tensor | None = None
+    slide_features: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Draws:
         """The same draws on ``device``."""

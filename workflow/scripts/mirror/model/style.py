@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from ..config.pretrain import ModelSettings, StyleSettings
 
 SINKHORN_ROUNDS = 5
+SLIDE, RNA = 0, 1
+FEWEST_ROWS = 8
+"""A batch with fewer rows is standardised with the running statistics: its own would be noise."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,11 @@ class StyleClustering(nn.Module):
         By default as published. With another ``cluster`` loss, scores are cosines over a temperature of
         what the mean of the latent decodes to (its noise would drown the clusters before they form),
         and a queue keeps what earlier batches decoded, a row per sample, so that assignments can be
-        balanced over more samples than a batch holds (Caron et al., 2020).
+        balanced over more samples than a batch holds (Caron et al., 2020). The mean of the latent is
+        standardised over the samples of its modality (batch statistics in training, running ones in
+        evaluation). At first all samples differ by less than the decoder's bias, so that without this their
+        cosines are equal and every assignment is uniform; and what separates the modalities as a whole
+        would put them on different prototypes.
     """
 
     queue: Tensor
@@ -67,8 +74,9 @@ class StyleClustering(nn.Module):
         if self.temperature is not None:
             self.register_buffer("queue", torch.zeros(2, style.queue, dim))
             self.register_buffer("filled", torch.zeros(2, dtype=torch.long))
+            self.scales = nn.ModuleList(nn.BatchNorm1d(latent, affine=False) for _ in (SLIDE, RNA))
 
-    def forward(self, embedding: Tensor, noise: Tensor | None = None) -> Style:
+    def forward(self, embedding: Tensor, noise: Tensor | None = None, modality: int = SLIDE) -> Style:
         """Style of embeddings (..., D).
 
         Parameters
@@ -77,14 +85,23 @@ class StyleClustering(nn.Module):
         noise : Tensor broadcastable to (..., L), optional
             Standard normal; drawn where it is None, in evaluation too, as published. Zeros
             give the style of the mean.
+        modality : int
+            `SLIDE` or `RNA`; of no effect where ``cluster`` is ``kl``.
         """
         hidden = self.fc2(F.gelu(self.fc1(embedding)))
         mu, logvar = self.mu(hidden), self.logvar(hidden)
         if noise is None:
             noise = torch.randn(mu.shape, device=mu.device, dtype=mu.dtype)
         z = mu + torch.exp(0.5 * logvar) * noise.to(mu.dtype)
-        decoded = self.decoder(z if self.temperature is None else mu)
+        decoded = self.decoder(z) if self.temperature is None else self._decode_mean(mu, modality)
         return Style(mu, logvar, z, decoded, self.score(decoded))
+
+    def _decode_mean(self, mu: Tensor, modality: int) -> Tensor:
+        """Standardised means (..., L) at the embedding's width, without the bias that all samples share."""
+        rows, scale = mu.float().reshape(-1, mu.shape[-1]), self.scales[modality]
+        own = self.training and len(rows) >= FEWEST_ROWS
+        unit = F.batch_norm(rows, scale.running_mean, scale.running_var, training=own, momentum=scale.momentum)
+        return F.linear(unit, self.decoder.weight.float()).reshape(*mu.shape[:-1], -1)
 
     def score(self, decoded: Tensor) -> Tensor:
         """Prototype scores (..., K) of decoded styles (..., D)."""

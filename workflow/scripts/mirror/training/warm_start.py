@@ -26,7 +26,7 @@ GENES_IN = "rna_encoder.fc1.weight"
 SKIP_IN = "rna_encoder.skip.weight"
 RETENTION = ("slide_retention.", "rna_retention.")
 # Fitted anew where the checkpoint has none, or one of another size.
-FITTED = ("input_scaling.",)
+FITTED = ("input_scaling.", "style.scales.")
 # Fitted on this fold's own training patients where they are used at all.
 STATISTICS = ("patch_statistics.", "summary_statistics.", "gene_statistics.", "style.queue", "style.filled")
 # Settings that no shape shows; other values would compute something else with the same weights.
