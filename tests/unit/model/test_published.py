@@ -66,7 +66,7 @@ CHANGES = {
     "mirror_plus": {
         **PLUS, "model.input_scaling": "ranks", "model.linear_skip": True, "model.prototypes": 20, "model.style_dim": 2,
         "style.style_weight": 0.001, "style.cluster_weight": 0.5, "style.cluster": "consensus",
-        "style.read_from": "alignment",
+        "style.read_from": "alignment", "retention.slide_feature_mask": 0.5,
     },
 }  # fmt: skip
 

@@ -69,7 +69,7 @@ class StyleClustering(nn.Module):
         self.fc2 = nn.Linear(hidden, out)
         self.mu = nn.Linear(out, latent)
         self.logvar = nn.Linear(out, latent)
-        self.decoder = nn.Linear(latent, dim)
+        self.decoder = nn.Linear(latent, dim, bias=self.temperature is None)
         self.prototypes = nn.Linear(dim, settings.prototypes, bias=False)
         if self.temperature is not None:
             self.register_buffer("queue", torch.zeros(2, style.queue, dim))
@@ -97,8 +97,9 @@ class StyleClustering(nn.Module):
         return Style(mu, logvar, z, decoded, self.score(decoded))
 
     def _decode_mean(self, mu: Tensor, modality: int) -> Tensor:
-        """Standardised means (..., L) at the embedding's width, without the bias that all samples share."""
+        """Means (..., L), standardised, at the embedding's width; a bias would be shared by all samples."""
         rows, scale = mu.float().reshape(-1, mu.shape[-1]), self.scales[modality]
+        assert isinstance(scale, nn.BatchNorm1d)
         own = self.training and len(rows) >= FEWEST_ROWS
         unit = F.batch_norm(rows, scale.running_mean, scale.running_var, training=own, momentum=scale.momentum)
         return F.linear(unit, self.decoder.weight.float()).reshape(*mu.shape[:-1], -1)
