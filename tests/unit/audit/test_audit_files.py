@@ -24,9 +24,9 @@ from mirror.core.errors import InputError
 TRAIN, TEST = ["A1", "A2"], "B1"
 
 
-def write_checkpoint(path: Path, patients: list[str], watched: list[str]) -> Path:
+def write_checkpoint(path: Path, patients: list[str], validation: list[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    note = {"patients": patients, "watched": watched, "variant": "mirror"}
+    note = {"patients": patients, "validation_patients": validation, "variant": "mirror"}
     save_file({"w": np.zeros(2, np.float32)}, path, metadata={"mirror": json.dumps(note)})
     return path
 
@@ -209,7 +209,7 @@ def test_objects_as_the_workflow_writes_them(tmp_path: Path) -> None:
         feature_width=8,
         genes=list("abcde"),
         patients=train[:-1],
-        watched=train[-1:],
+        validation_patients=train[-1:],
         seed=0,
         variant="mirror",
         code_version="test",

@@ -1,4 +1,4 @@
-"""Joining slides and expression from the workflow's files; figures on the watched split; the log."""
+"""Joining slides and expression from the workflow's files; figures on the validation split; the log."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def test_folds_are_read_strictly(tmp_path: Path) -> None:
 
 def test_the_watched_split_is_by_patient_and_seeded() -> None:
     data = in_memory(40, per_patient=3)
-    watched = data.watched_patients(0.2, 1)
-    assert len(watched) == 6 and set(watched) <= set(data.members("train"))
-    assert watched == data.watched_patients(0.2, 1) != data.watched_patients(0.2, 2)
-    assert data.watched_patients(0.0, 1) == []
-    assert len(data.pairs(watched)) == 18
+    validation = data.validation_patients(0.2, 1)
+    assert len(validation) == 6 and set(validation) <= set(data.members("train"))
+    assert validation == data.validation_patients(0.2, 1) != data.validation_patients(0.2, 2)
+    assert data.validation_patients(0.0, 1) == []
+    assert len(data.pairs(validation)) == 18
 
 
 def test_the_digest_follows_the_data(tmp_path: Path) -> None:
@@ -166,7 +166,9 @@ def test_means_weigh_by_samples() -> None:
 def test_the_growing_log_matches_the_declared_one(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path / "live.tsv")
     log.add([{"epoch": 1, "split": "train", "total": 1.5, "lr": 0.1}])
-    log.add([{"epoch": 2, "split": "train", "total": 1.25, "lr": 0.1}, {"epoch": 2, "split": "watched", "total": 2.0}])
+    log.add(
+        [{"epoch": 2, "split": "train", "total": 1.25, "lr": 0.1}, {"epoch": 2, "split": "validation", "total": 2.0}]
+    )
     log.add([{"epoch": 3, "split": "train", "total": 1.0, "recall": 0.5, "lr": 0.1}])
     log.write(tmp_path / "log.tsv")
     assert (tmp_path / "live.tsv").read_text() == (tmp_path / "log.tsv").read_text()

@@ -15,7 +15,7 @@ from mirror.core.errors import InputError
 from mirror.core.hashing import sha256_file
 from mirror.dataset.paired import PairedData
 from mirror.inference.encode import encode, restore_model, write_embeddings
-from mirror.io.checkpoints import differing_keys, load_checkpoint, save_checkpoint
+from mirror.io.checkpoints import differing_keys, load_checkpoint, read_header, save_checkpoint
 from mirror.training.loop import pretrain
 from training_world import GENES, WIDTH, arrays, in_memory, settings
 
@@ -151,7 +151,7 @@ def test_broken_checkpoints_are_told_apart(trained: Path, tmp_path: Path, damage
         weights = {k: v for k, v in load_file(trained).items() if "norm" not in k}
         save_checkpoint(
             path, weights, found.settings, n_genes=GENES, feature_width=WIDTH, genes=in_memory().genes, patients=[],
-            watched=[], seed=0, variant="", code_version="",
+            validation_patients=[], seed=0, variant="", code_version="",
         )  # fmt: skip
         with pytest.raises(InputError, match="weights do not fit"):
             encode(path, in_memory())
@@ -164,7 +164,17 @@ def test_the_same_content_gives_the_same_bytes(trained: Path, tmp_path: Path) ->
     found = load_checkpoint(trained)
     save_checkpoint(
         tmp_path / "again.safetensors", found.weights, found.settings, n_genes=GENES, feature_width=WIDTH,
-        genes=in_memory().genes, patients=found.patients[::-1], watched=found.watched, seed=found.seed,
+        genes=in_memory().genes, patients=found.patients[::-1],
+        validation_patients=found.validation_patients, seed=found.seed,
         variant=found.variant, code_version=found.code_version,
     )  # fmt: skip
     assert (tmp_path / "again.safetensors").read_bytes() == trained.read_bytes()
+
+
+def test_a_checkpoint_of_version_0_1_0_is_read(trained: Path, tmp_path: Path) -> None:
+    """Its header calls the validation patients `watched`."""
+    found = load_checkpoint(trained)
+    header = read_header(trained)
+    header["watched"] = header.pop("validation_patients")
+    save_file(load_file(trained), tmp_path / "old.safetensors", metadata={"mirror": json.dumps(header)})
+    assert load_checkpoint(tmp_path / "old.safetensors").validation_patients == found.validation_patients != []

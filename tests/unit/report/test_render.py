@@ -191,7 +191,7 @@ def test_retrieval_curves_are_recall_in_both_directions():
 
 def test_training_curves_of_logs_and_of_none(tmp_path):
     log = pd.DataFrame(
-        {"epoch": [1, 2, 1, 2], "split": ["train", "train", "watched", "watched"], "total": [2, 1, 2.5, np.nan]}
+        {"epoch": [1, 2, 1, 2], "split": ["train", "train", "validation", "validation"], "total": [2, 1, 2.5, np.nan]}
     )
     drawn(training.training_curves({"r0f0": log, "r0f1": log}), tmp_path, "a")
     drawn(training.training_curves({}), tmp_path, "b")

@@ -110,9 +110,9 @@ def test_torchrun_trains_and_names_a_culprit(tmp_path: Path) -> None:
     job = on_disk(tmp_path, train={"epochs": 2})
     run_job(job, processes=2)
     found = load_checkpoint(job.checkpoint)
-    assert len(found.patients) == 11 and len(found.watched) == 1
+    assert len(found.patients) == 11 and len(found.validation_patients) == 1
     log = pd.read_csv(job.log, sep="\t")
-    assert log["split"].tolist() == ["train", "watched"] * 2
+    assert log["split"].tolist() == ["train", "validation"] * 2
     assert (log.loc[log["split"] == "train", "n"] == 10).all(), "11 pairs, cut evenly between two processes"
     assert not Path(job.state_dir).exists()
     slide = "S04a"

@@ -42,25 +42,25 @@ def test_a_run_writes_a_checkpoint_and_a_full_log(tmp_path: Path) -> None:
     _, log = train(data, chosen, tmp_path)
     found = load_checkpoint(tmp_path / "m.safetensors", settings=chosen, genes=data.genes, feature_width=12)
     train_patients, test_patients = set(data.members("train")), set(data.members("test"))
-    assert set(found.patients) | set(found.watched) == train_patients
-    assert not set(found.patients) & set(found.watched) and not test_patients & set(found.patients)
-    assert len(found.watched) == 1 and found.variant == "v" and found.seed == 42
-    assert log["split"].tolist() == ["train", "watched"] * 3
+    assert set(found.patients) | set(found.validation_patients) == train_patients
+    assert not set(found.patients) & set(found.validation_patients) and not test_patients & set(found.patients)
+    assert len(found.validation_patients) == 1 and found.variant == "v" and found.seed == 42
+    assert log["split"].tolist() == ["train", "validation"] * 3
     terms = ["total", "alignment", "slide_retention", "rna_retention", "style", "cluster"]
     both = [*terms, "logit_scale", "var_wsi", "var_rna", "spread_wsi", "spread_rna"]
-    watched = log[log["split"] == "watched"]
+    validation = log[log["split"] == "validation"]
     assert np.isfinite(log.loc[log["split"] == "train", both]).all().all()
-    assert watched["total"].isna().all(), "one pair: no number rather than a perfect one"
+    assert validation["total"].isna().all(), "one pair: no number rather than a perfect one"
     assert log.loc[log["split"] == "train", ["lr", "grad_norm"]].notna().all().all()
     assert not (tmp_path / "state").exists(), "the training state is removed upon success"
 
 
 def test_several_validation_pairs_are_measured(tmp_path: Path) -> None:
     _, log = train(in_memory(40), settings(), tmp_path)
-    watched = log[log["split"] == "watched"]
-    assert np.isfinite(watched[["total", "alignment", "var_wsi"]]).all().all()
+    validation = log[log["split"] == "validation"]
+    assert np.isfinite(validation[["total", "alignment", "var_wsi"]]).all().all()
     for k in (1, 5, 10):
-        assert watched[[f"recall_at_{k}_slide_to_rna", f"recall_at_{k}_rna_to_slide"]].notna().all().all()
+        assert validation[[f"recall_at_{k}_slide_to_rna", f"recall_at_{k}_rna_to_slide"]].notna().all().all()
 
 
 @pytest.mark.parametrize("changes", [{}, PLUS, {"train": {"accumulate": 2, "ema": 0.9, "clip_norm": 0.5}}])
@@ -71,12 +71,12 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path, changes: dict) -> 
     assert same(first, again) and not same(first, other)
 
 
-def test_neither_test_nor_watched_patients_touch_the_weights(tmp_path: Path) -> None:
+def test_neither_test_nor_validation_patients_touch_the_weights(tmp_path: Path) -> None:
     bags, owners, rna, sets = arrays()
     before, _ = train(PairedData.from_arrays(bags, owners, rna, sets), settings(**PLUS), tmp_path / "a")
-    watched = PairedData.from_arrays(bags, owners, rna, sets).watched_patients(0.1, 42)
-    assert len(watched) == 1
-    for patient in [p for p, s in sets.items() if s == "test"] + watched:
+    validation = PairedData.from_arrays(bags, owners, rna, sets).validation_patients(0.1, 42)
+    assert len(validation) == 1
+    for patient in [p for p, s in sets.items() if s == "test"] + validation:
         rna[patient] = rna[patient] * 3 + 1
         bags[next(s for s, p in owners.items() if p == patient)] += 5.0
     after, _ = train(PairedData.from_arrays(bags, owners, rna, sets), settings(**PLUS), tmp_path / "b")

@@ -73,10 +73,10 @@ def test_a_reference_checkpoint_encodes_as_it_is(tmp_path: Path, reference: Path
     at = [data.rna_patients.index(p) for p in found.obs["patient_id"]]
     np.testing.assert_allclose(found.obsm["X_rna"], rna[at], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[found.obs["slide_id"] == "S03a"].obsm["X_wsi"][0], slide, rtol=1e-4, atol=1e-5)
-    # Nobody of the cohort has a part in these weights; the watched patients were looked at once.
+    # Nobody of the cohort has a part in these weights; the validation patients were looked at once.
     assert header(out)["patients"] == [] and header(out)["started_from"]["patients_known"]
     log = pd.read_csv(tmp_path / "r0f0.tsv", sep="\t")
-    assert log[["epoch", "split"]].to_numpy().tolist() == [[0, "watched"]]
+    assert log[["epoch", "split"]].to_numpy().tolist() == [[0, "validation"]]
 
 
 def test_training_goes_on_from_a_reference_checkpoint(tmp_path: Path, reference: Path) -> None:

@@ -21,7 +21,7 @@ from ..config.audit import CheckName
 from ..core.errors import InputError
 
 _FOLD = re.compile(r"(?<![A-Za-z0-9])r(\d+)f(\d+)(?![0-9])")
-SELECTION_KEYS = ("selection_patients", "watched", "patients_watched", "inner_validation")
+SELECTION_KEYS = ("selection_patients", "validation_patients", "watched", "patients_watched", "inner_validation")
 """Names under which objects record the patients on whom an epoch or a penalty was chosen."""
 _PROBE_KEYS: dict[str, CheckName] = {
     "time_bins": "time_bins",

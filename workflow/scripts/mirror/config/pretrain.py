@@ -154,7 +154,10 @@ class TrainSettings(Settings):
     )
     use_unpaired: bool = Field(False, description="Training patients with one modality join retention.")
     validation_fraction: float = Field(
-        0.1, ge=0, lt=0.5, description="Share of the training patients watched, never trained on; 0 watches none."
+        0.1,
+        ge=0,
+        lt=0.5,
+        description="Share of the training patients set aside as validation set (not trained on); 0 for none.",
     )
     save_minutes: float = Field(5.0, gt=0, description="Minutes between saved training states.")
     init_from: str | None = Field(

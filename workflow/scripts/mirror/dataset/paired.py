@@ -98,7 +98,7 @@ class PairedData:
         rows = [i for i, p in enumerate(self.rna_patients) if p in wanted and p not in have_slide]
         return mine["slide_id"].tolist(), np.array(rows, dtype=np.int64)
 
-    def watched_patients(self, fraction: float, seed: int) -> list[str]:
+    def validation_patients(self, fraction: float, seed: int) -> list[str]:
         """The inner validation split: training patients with both modalities, drawn by the seed.
 
         At least one where ``fraction`` > 0, and never so many that fewer than two pairs are left to train on.

@@ -100,7 +100,7 @@ def _model(embeddings: Path, recorded: str | None) -> dict[str, Any]:
         kept = ("variant", "seed", "code_version", "n_genes", "feature_width", "genes_sha", "config")
         out["checkpoint"] |= {k: header[k] for k in kept if k in header}
         out["checkpoint"]["patients_trained_on"] = len(header.get("patients", []))
-        out["checkpoint"]["patients_watched"] = len(header.get("watched", []))
+        out["checkpoint"]["validation_patients"] = len(header.get("validation_patients", []))
     return out
 
 
@@ -221,7 +221,7 @@ def render(found: dict[str, Any]) -> str:
             lines.append(
                 f"    variant {one['variant']}, seed {one['seed']}, code {one['code_version']}, {one['n_genes']} genes "
                 f"(sha {one['genes_sha'][:12]}), {one['patients_trained_on']} patients trained on, "
-                f"{one['patients_watched']} watched"
+                f"{one['validation_patients']} for validation"
             )
             lines.append(f"    config {json.dumps(one['config'], sort_keys=True)}")
     if found.get("sources"):

@@ -114,7 +114,7 @@ def encode(
         (no noise) of the style latents of slide and RNA; ``X_prototypes_wsi``, ``X_prototypes_rna``
         (n, K): scores of these means. Float32; NaN where a modality is missing. obs: patient_id,
         slide_id, set, label, time_days, event, site, has_wsi, has_rna, n_tokens. ``uns["mirror"]``:
-        JSON with the checkpoint's path and SHA-256, seed, patients seen and watched, tokens.
+        JSON with the checkpoint's path and SHA-256, seed, training and validation patients, tokens.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def encode(
         "seed": checkpoint.seed,
         "code_version": checkpoint.code_version,
         "patients_seen": checkpoint.seen,
-        "patients_watched": checkpoint.watched,
+        "validation_patients": checkpoint.validation_patients,
         "max_tokens": limit,
         "token_order": used.train.token_order,
         "style": "mean of the latent, no noise",

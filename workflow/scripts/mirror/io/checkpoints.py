@@ -21,7 +21,7 @@ from ..core.regular_file import refuse_irregular
 
 KEY = "mirror"
 FORMAT = 1
-STORED = ("n_genes", "feature_width", "genes_sha", "patients", "watched", "seed", "variant", "code_version")
+STORED = ("n_genes", "feature_width", "genes_sha", "patients", "validation_patients", "seed", "variant", "code_version")
 
 
 def genes_digest(genes: Sequence[str]) -> str:
@@ -47,8 +47,8 @@ class Checkpoint:
         `genes_digest` of the genes, in order.
     patients : list of str
         Every patient whose data entered the training loss or a statistic of it.
-    watched : list of str
-        Training patients that were watched and not trained on.
+    validation_patients : list of str
+        Training patients set aside for validation, not trained on.
     seed : int
         The seed of the run.
     variant : str
@@ -66,7 +66,7 @@ class Checkpoint:
     feature_width: int
     genes_sha: str
     patients: list[str]
-    watched: list[str]
+    validation_patients: list[str]
     seed: int
     variant: str
     code_version: str
@@ -87,7 +87,7 @@ def save_checkpoint(
     feature_width: int,
     genes: Sequence[str],
     patients: Sequence[str],
-    watched: Sequence[str],
+    validation_patients: Sequence[str],
     seed: int,
     variant: str,
     code_version: str,
@@ -101,7 +101,7 @@ def save_checkpoint(
         The ``.safetensors`` file.
     weights : mapping of str to Tensor
         A ``state_dict``; stored contiguous, on the CPU, in its own dtype.
-    settings, n_genes, feature_width, genes, patients, watched, seed, variant, code_version, started_from
+    settings, n_genes, feature_width, genes, patients, validation_patients, seed, variant, code_version, started_from
         See `Checkpoint`.
     """
     header = {
@@ -111,7 +111,7 @@ def save_checkpoint(
         "feature_width": feature_width,
         "genes_sha": genes_digest(genes),
         "patients": sorted(patients),
-        "watched": sorted(watched),
+        "validation_patients": sorted(validation_patients),
         "seed": seed,
         "variant": variant,
         "code_version": code_version,
@@ -151,6 +151,8 @@ def read_header(path: str | Path) -> dict:
         raise InputError(
             "a safetensors file, but no checkpoint of this workflow (its header lacks 'mirror')", file=path
         ) from error
+    if "watched" in header:  # the name in version 0.1.0
+        header["validation_patients"] = header.pop("watched")
     return header
 
 

@@ -30,7 +30,7 @@ from .monitor import Clock, CollapseAlarm, Means, TrainingLog
 from .nonfinite import find_culprit, raise_not_finite
 from .resume import StateStore, state_key
 from .step import Average, Batch, TrainStep, learning_rate, make_optimizer
-from .validation import Watcher
+from .validation import Validation
 from .warm_start import check_apart, read_start, start_from
 
 log = logging.getLogger("mirror.training")
@@ -52,7 +52,7 @@ def pretrain(
     """Train a model on the fold's training pairs and write its checkpoint.
 
     Interrupted at any moment and called again, it goes on from its last saved state; on a CPU the
-    weights are then bit for bit those of an uninterrupted run. The watched split (a share of the
+    weights are then bit for bit those of an uninterrupted run. The validation split (a share of the
     training patients) is looked at each epoch, never trained on and never chooses anything: the
     weights written are those of the last epoch (their average with ``train.ema``).
 
@@ -120,8 +120,8 @@ class _Run:
         self.bags, self.variant, self.group, self.device = data.bags, variant, group, device
         train = settings.train
         members = data.members("train")
-        self.watched = data.watched_patients(train.validation_fraction, seed)
-        self.patients = sorted(set(members) - set(self.watched))
+        self.validation_patients = data.validation_patients(train.validation_fraction, seed)
+        self.patients = sorted(set(members) - set(self.validation_patients))
         self.pairs = data.pairs(self.patients)
         least = max(2, group.world)
         if len(self.pairs) < least:
@@ -139,7 +139,7 @@ class _Run:
         self.steps = self.plan.steps
         self.updates_per_epoch = -(-self.steps // train.accumulate)
         self.precision = choose_precision(train.precision, device)
-        self.watcher = Watcher(data, data.pairs(self.watched), settings, seed, device, self.precision)
+        self.validation = Validation(data, data.pairs(self.validation_patients), settings, seed, device, self.precision)
 
         self.start = read_start(train)
         if self.start is not None:
@@ -195,8 +195,8 @@ class _Run:
         per_epoch = sum(len(v.pairs) for v in self.plan.visits(0))
         if self.group.first:
             log.info(
-                "%d pairs of %d patients (%d watched), %d steps an epoch, %d epochs, %s on %s",
-                len(self.pairs), len(set(self.pairs.patients)), len(self.watched), self.steps, train.epochs,
+                "%d pairs of %d patients (%d for validation), %d steps an epoch, %d epochs, %s on %s",
+                len(self.pairs), len(set(self.pairs.patients)), len(self.validation_patients), self.steps, train.epochs,
                 str(self.precision).removeprefix("torch."), self.device,
             )  # fmt: skip
             if self.epoch or self.step:
@@ -211,8 +211,10 @@ class _Run:
                 self._epoch(loader, clock)
         finally:
             clock.close()
-        if not train.epochs and self.group.first and len(self.watcher):  # weights taken as they are
-            self.log.add([{"epoch": 0, "split": "watched", "n": len(self.watcher), **self.watcher.look(self.model)}])
+        if not train.epochs and self.group.first and len(self.validation):  # weights taken as they are
+            self.log.add(
+                [{"epoch": 0, "split": "validation", "n": len(self.validation), **self.validation.look(self.model)}]
+            )
 
     def _epoch(self, loader: BagLoader, clock: Clock) -> None:
         start = time.monotonic()
@@ -300,11 +302,13 @@ class _Run:
         ]
         if self.group.first:
             self.alarm.check(number, row)
-            if len(self.watcher):
+            if len(self.validation):
                 start = time.monotonic()
-                seen = self.watcher.look(self.average.model if self.average else self.model)  # type: ignore[arg-type]
+                seen = self.validation.look(self.average.model if self.average else self.model)  # type: ignore[arg-type]
                 took = round(time.monotonic() - start, 3)
-                rows.append({"epoch": number, "split": "watched", "n": len(self.watcher), **seen, "seconds": took})
+                rows.append(
+                    {"epoch": number, "split": "validation", "n": len(self.validation), **seen, "seconds": took}
+                )
             self.log.add(rows)
         self.epoch, self.step, self.means, self.seconds = number, 0, Means(), 0.0
         if self.epoch < self.settings.train.epochs and self.group.from_first(self.store.due(epoch_end=True)):
@@ -360,7 +364,7 @@ class _Run:
             feature_width=self.bags.width,
             genes=self.data.genes,
             patients=seen,
-            watched=self.watched,
+            validation_patients=self.validation_patients,
             seed=self.seed,
             variant=self.variant,
             code_version=__version__,

@@ -1,4 +1,4 @@
-"""What is watched while a model trains: spread of the embeddings, retrieval, and the log."""
+"""What is monitored while a model trains: spread of the embeddings, retrieval, and the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures on the watched split: training patients that are looked at and never trained on."""
+"""Figures on the validation split: training patients that are looked at and never trained on."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .monitor import Means, retrieval, spread, variance
 log = logging.getLogger(__name__)
 
 
-class Watcher:
-    """Computes losses, spread and retrieval on fixed bags of the watched pairs.
+class Validation:
+    """Computes losses, spread and retrieval on fixed bags of the validation pairs.
 
     Parameters
     ----------
     data : PairedData
         The fold's data.
     fold : Fold
-        The watched pairs.
+        The validation pairs.
     settings : PretrainSettings
         The variant.
     seed : int

@@ -79,7 +79,7 @@ def draw_rows(bag: np.ndarray, tokens: int, rng: np.random.Generator) -> np.ndar
 def train_model(pairs: Pairs, settings: PretrainSettings, seed: int, trained: bool = True) -> Mirror:
     """Pre-train on all pairs with the workflow's own model, losses and optimiser.
 
-    A slim loop: bags in memory, no states, no watched patients; float32, one process.
+    A slim loop: bags in memory, no states, no validation patients; float32, one process.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Training curves: every loss term, temperature, spread of the embeddings, watched retrieval."""
+"""Training curves: every loss term, temperature, spread of the embeddings, retrieval on validation patients."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ def training_curves(logs: dict[str, pd.DataFrame]) -> Figure:
     Parameters
     ----------
     logs : dict
-        Fold to its log; column ``split`` says whether a row is of training or watched patients.
+        Fold to its log; column ``split`` says whether a row is of training or validation patients.
     """
     if not logs:
         return empty_figure("no training logs")
     table = pd.concat([log.assign(fold_id=fold) for fold, log in logs.items()], ignore_index=True)
+    if "split" in table:
+        table["split"] = table["split"].replace({"watched": "validation"})  # the word of version 0.1.0
     numeric = [c for c in table.columns if c not in SKIP | {"fold_id"} and pd.api.types.is_numeric_dtype(table[c])]
     numeric = [c for c in numeric if table[c].notna().any() and table[c].nunique() > 1]
     if not numeric:
