@@ -221,7 +221,8 @@ def test_memory_is_bounded_whatever_area_is_claimed(tmp_path: Path, monkeypatch:
     path = tmp_path / "claims.tif"
     extra, wide = {"extrasamples": ["unspecified"]}, TILED | {"tile": (1024, 1024)}
     tifffile.imwrite(path, tiles(), shape=(80_896, 100_352, 4), dtype=np.uint8, **wide, **extra, **tags(2.5))
-    monkeypatch.setattr(tile_module, "MASK_PIXELS", 400_000)
+    for limit in ("MASK_PIXELS", "DOUBTED_PIXELS"):
+        monkeypatch.setattr(tile_module, limit, 400_000)
     used = SlideSettings(tile={"size_px": 1024}, tissue={"min_tissue_fraction": 0.001, "min_object_um2": 0})
     with open_slide(path) as slide:
         picture, mask = tile_module.find_tissue(slide, 2.5, used)
@@ -229,6 +230,30 @@ def test_memory_is_bounded_whatever_area_is_claimed(tmp_path: Path, monkeypatch:
     result = tile_slide(path, "s", tmp_path / "out", used)
     assert "251 x 202 mm, more than a glass slide" in result.message
     assert "the claimed area is too large" in result.message
+
+
+@pytest.mark.parametrize("fourth", [False, True])
+def test_tiles_that_are_not_stored_cost_nothing(tmp_path: Path, fourth: bool):
+    """A sparse file is read by its stored tiles alone, white elsewhere, whoever opens it."""
+    piece = draw_tissue(512)
+    piece = np.dstack([piece, np.zeros((512, 512), np.uint8)]) if fourth else piece
+
+    def tiles():
+        for y in range(24):
+            for x in range(32):
+                yield piece if (x, y) in ((0, 0), (21, 20)) else None
+
+    path, how = tmp_path / "sparse.tif", TILED | {"tile": (512, 512)} | tags(2.5)
+    how |= {"extrasamples": ["unspecified"]} if fourth else {}
+    tifffile.imwrite(path, tiles(), shape=(12_288, 16_384, 4 if fourth else 3), dtype=np.uint8, **how)
+    used = SlideSettings(tissue={"min_object_um2": 0})
+    with open_slide(path) as slide:
+        assert isinstance(slide, TiffSlide)
+        tiled = tile_module.tiles_of(slide, "s", used)
+        assert "more than a glass slide" in tiled.result.message and tiled.result.n_tiles
+        assert tiled.mask.tissue.size <= tile_module.DOUBTED_PIXELS
+        assert (slide.read(0, 600, 600, 64, 64) == 255).all()
+        np.testing.assert_array_equal(slide.read(0, 21 * 512, 20 * 512, 512, 512), piece[..., :3])
 
 
 def test_a_grid_of_too_many_tiles_is_refused():

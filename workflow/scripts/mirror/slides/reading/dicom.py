@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,8 @@ def check_dicom(path: Path) -> None:
     if sop is not None and str(sop) != WSI:
         what = getattr(sop, "name", str(sop))
         raise InputError(f"is a DICOM {what}, not a whole-slide image", file=path, remedy=ONE_SERIES)
-    total = head.get("InConcatenationTotalNumber")
-    if head.get("ConcatenationUID") and int(total or 2) > 1:
-        part_of = f"part {head.get('InConcatenationNumber', '?')} of {total or 'several'}"
-        problem = f"is {part_of} of a concatenation, which OpenSlide does not join"
-        raise InputError(problem, file=path, remedy="store the instance again unsplit (dcm4che, wsidicomizer)")
+    if head.get("ConcatenationUID"):
+        _check_concatenation(path, head)
     image_type = [str(v) for v in (head.get("ImageType") or [])]
     flavour = image_type[2] if len(image_type) > 2 else ""
     if flavour in ("LABEL", "OVERVIEW", "LOCALIZER") and not _has_volume(path, str(head.get("SeriesInstanceUID"))):
@@ -68,6 +66,30 @@ def check_dicom(path: Path) -> None:
     if int(head.get("SamplesPerPixel") or 3) != 3:
         problem = f"has {head.get('SamplesPerPixel')} sample per pixel: it is no RGB picture (fluorescence?)"
         raise InputError(problem, file=path, remedy="give a brightfield slide as 8-bit RGB")
+
+
+def _check_concatenation(path: Path, head: dict[str, Any]) -> None:
+    """Refuse a part of a split instance whose other parts are not in its folder; OpenSlide joins whole ones."""
+    uid, total = str(head["ConcatenationUID"]), int(head.get("InConcatenationTotalNumber") or 0)
+    here = 0
+    for other in _dicom_files(path.parent):
+        own = read_head(other) or {}
+        here += str(own.get("ConcatenationUID")) == uid
+    if here > 1 and here >= total:
+        return
+    part = f"part {head.get('InConcatenationNumber', '?')} of {total or 'several'}"
+    problem = f"is {part} of a concatenation, of which {here} {'lies' if here == 1 else 'lie'} in this folder"
+    remedy = "copy all parts into the folder, or store the instance again unsplit (dcm4che, wsidicomizer)"
+    raise InputError(problem, file=path, remedy=remedy)
+
+
+def _dicom_files(folder: Path) -> Iterator[Path]:
+    """DICOM files of a folder, at most `MAX_LISTED` entries of it."""
+    for number, path in enumerate(sorted(folder.iterdir())):
+        if number >= MAX_LISTED:
+            return
+        if file_kind(path) is None and is_dicom(path):
+            yield path
 
 
 def find_series(folder: Path) -> Path:
@@ -84,11 +106,7 @@ def find_series(folder: Path) -> Path:
         When the folder holds no whole-slide image, or several series: names one file of each.
     """
     found: dict[str, list[tuple[int, Path]]] = {}
-    for number, path in enumerate(sorted(folder.iterdir())):
-        if number >= MAX_LISTED:
-            break
-        if file_kind(path) is not None or not is_dicom(path):
-            continue
+    for path in _dicom_files(folder):
         head = read_head(path)
         kind = [str(v) for v in ((head or {}).get("ImageType") or [])]
         if head is None or str(head.get("SOPClassUID")) != WSI or (len(kind) > 2 and kind[2] != "VOLUME"):
@@ -121,10 +139,8 @@ def read_head(path: Path) -> dict[str, Any] | None:
 
 def _has_volume(path: Path, series: str) -> bool:
     """Whether a file of the same series in the same folder holds the slide's own pixels."""
-    for number, other in enumerate(sorted(path.parent.iterdir())):
-        if number >= MAX_LISTED:
-            break
-        if other == path or file_kind(other) is not None or not is_dicom(other):
+    for other in _dicom_files(path.parent):
+        if other == path:
             continue
         head = read_head(other) or {}
         kind = [str(v) for v in (head.get("ImageType") or [])]

@@ -150,7 +150,7 @@ def check_scale(
     found = []
     glass = WHOLE_MOUNT_MM if whole_mount else GLASS_MM
     longer, shorter = (s * mpp / 1000 for s in (max(size), min(size)))
-    if longer > glass[0] * GLASS_SLACK or shorter > glass[1] * GLASS_SLACK:
+    if not fits_on_glass(mpp, size, whole_mount):
         text = f"at {mpp:.4g} um/px the scan would measure {longer:.0f} x {shorter:.0f} mm, more than a glass slide "
         text += f"({glass[0]:.0f} x {glass[1]:.0f} mm)"
         fits = [f for f in FACTORS if longer / f <= glass[0] and shorter / f <= glass[1] and mpp / f >= LEAST]
@@ -166,6 +166,13 @@ def check_scale(
     if found and conflicts == "fail":
         raise InputError(found[0][0], file=path, remedy=found[0][1])
     return [f"{text} ({remedy})" for text, remedy in found]
+
+
+def fits_on_glass(mpp: float, size: tuple[int, int], whole_mount: bool) -> bool:
+    """Whether a scan of ``size`` pixels fits on a glass slide at ``mpp`` um/px."""
+    glass = WHOLE_MOUNT_MM if whole_mount else GLASS_MM
+    longer, shorter = (s * mpp / 1000 for s in (max(size), min(size)))
+    return longer <= glass[0] * GLASS_SLACK and shorter <= glass[1] * GLASS_SLACK
 
 
 def _claims(properties: Mapping[str, str], refused: list[str]) -> list[tuple[str, str, float]]:
@@ -196,9 +203,9 @@ def _described(text: str, refused: list[str]) -> tuple[str, float] | None:
         found = read_ome(text, *(int(s[1]) if s else 0 for s in size))
         value = found and _pair(found.mpp_x, found.mpp_y, "the OME-XML's mpp", refused)
         return ("its OME-XML", value) if value else None
-    hit = re.search(r"\bMPP\s*=\s*([0-9.]+)", text[:20_000])
+    hit = re.search(r"\bMPP\s*=\s*([0-9]+(?:[.,][0-9]+)?)", text[:20_000])
     if hit:
-        number = _number({"mpp": hit[1]}, "mpp")
+        number = _number({"mpp": hit[1].replace(",", ".")}, "mpp")
         value = _pair(number, number, "the description's MPP", refused)
         return ("the MPP of its description", value) if value else None
     return None

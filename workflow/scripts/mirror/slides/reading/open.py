@@ -14,11 +14,11 @@ from ...core.errors import InputError
 from ...core.memory import job_memory
 from .dicom import check_dicom, find_series, is_dicom
 from .formats import GIT_LFS, SLIDE_NAMES, TIFF_NAMES, check_czi, check_file
-from .openslide_slide import OpenSlideSlide
+from .openslide_slide import OpenSlideSlide, bounds_of
 from .plain_slide import open_plain
 from .slide import CONVERT, RECOPY, Slide
 from .tiff import TIFF_MAGIC, TiffContent, inspect_tiff
-from .tiff_slide import NotRead, TiffSlide
+from .tiff_slide import LOSSLESS, NotRead, TiffSlide
 
 log = logging.getLogger("mirror")
 
@@ -133,6 +133,8 @@ def _needs_tifffile(handle: openslide.OpenSlide, content: TiffContent, vendor: s
     if main.samples in (2, 4) and main.photometric != 5:  # libtiff takes any further channel for transparency
         return True
     if vendor == "generic-tiff":
+        if main.sparse and main.compression in LOSSLESS:  # OpenSlide would draw every absent tile: minutes of white
+            return True
         inside = any(len(level.page) > 1 for level in content.levels)
         aspect = main.width / main.height
         askew = any(abs(w / h / aspect - 1) > 0.02 + 2 / min(w, h) for w, h in handle.level_dimensions)
@@ -147,8 +149,9 @@ def _by_tifffile(
     for level in content.levels:
         content.check_samples(level)
     slide = TiffSlide(content, memory)
-    if vendor == "aperio" and properties:  # its description is OpenSlide's to read
+    if properties and (vendor == "aperio" or content.main.sparse):  # what OpenSlide says of them is right
         slide.properties |= {k: v for k, v in properties.items() if not k.startswith("openslide.level")}
+        slide.bounds = bounds_of(properties, slide.width, slide.height)
     slide.notes = content.notes
     return slide
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,7 @@ class OpenSlideSlide(Slide):
         self.properties = dict(handle.properties)
         self.downsamples = (1.0, *handle.level_downsamples[1:])
         self.level_dimensions = handle.level_dimensions
-        edges = ("x", "y", "width", "height")
-        found = [self.properties.get(f"openslide.bounds-{edge}") for edge in edges]
-        whole = (0, 0, self.width, self.height)
-        self.bounds = whole if None in found else _clip(tuple(int(v) for v in found if v is not None), whole)
+        self.bounds = bounds_of(self.properties, self.width, self.height)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         scale = self.downsamples[level]
@@ -44,3 +42,10 @@ class OpenSlideSlide(Slide):
                 f"opens, but its pixels cannot be read ({error})", file=self.path, remedy=RECOPY
             ) from error
         return on_white(np.asarray(image))
+
+
+def bounds_of(properties: Mapping[str, str], width: int, height: int) -> tuple[int, int, int, int]:
+    """Return the scanned region that OpenSlide's properties state, the whole slide where they state none."""
+    found = [properties.get(f"openslide.bounds-{edge}") for edge in ("x", "y", "width", "height")]
+    whole = (0, 0, width, height)
+    return whole if None in found else _clip(tuple(int(v) for v in found if v is not None), whole)

@@ -41,6 +41,8 @@ class Picture:
         The tags' values.
     reduced : bool
         NewSubfileType says that it is a reduced copy of another picture.
+    sparse : bool
+        More than half of its tiles or strips are not stored.
     """
 
     page: tuple[int, ...]
@@ -54,6 +56,7 @@ class Picture:
     planar: int
     compression: int
     reduced: bool
+    sparse: bool = False
 
     @property
     def pixels(self) -> int:
@@ -225,6 +228,7 @@ def _picture(page: tifffile.TiffPage, number: tuple[int, ...]) -> Picture:
         planar=int(page.planarconfig),
         compression=int(page.compression),
         reduced=bool(int(page.subfiletype) & 1),
+        sparse=2 * sum(not count for count in page.databytecounts) > len(page.databytecounts),
     )
 
 

@@ -29,7 +29,8 @@ CACHE_BYTES = 96 << 20
 # Codecs whose output is bounded by the segment's size, or whose header is checked against it before decoding.
 NONE, LZW, JPEG, DEFLATE, DEFLATE_OLD, PACKBITS, ZSTD = 1, 5, 7, 8, 32946, 32773, 50000
 JPEG_2000 = (33004, 33005, 34712)  # Aperio's 33003 (YCbCr) is left to OpenSlide
-READ = (NONE, LZW, JPEG, DEFLATE, DEFLATE_OLD, PACKBITS, ZSTD, *JPEG_2000)
+LOSSLESS = (NONE, LZW, DEFLATE, DEFLATE_OLD, PACKBITS, ZSTD)
+READ = (*LOSSLESS, JPEG, *JPEG_2000)
 BYTES_PER_PIXEL = 14  # of a segment while it is decoded: compressed, decoded, as RGB, with room for a float copy
 SAME_PATCH = 48.0  # grey levels by which a patch of a level may differ from the level above
 PATCH, PATCHES = 64, 3
@@ -120,7 +121,8 @@ class TiffSlide(Slide):
             level = self.best_level(min(width / out.shape[1], height / out.shape[0]))
         of, scale = self._levels[level], self.downsamples[level]
         rows = range(max(0, int(y / scale) // of.size[1]), min(of.rows, int((y + height) / scale) // of.size[1] + 1))
-        if not any(of.counts[row * of.columns + i] for row in rows for i in range(of.columns)):
+        first, last = max(0, int(x / scale) // of.size[0]), min(of.columns, int((x + width) / scale) // of.size[0] + 1)
+        if not any(of.counts[row * of.columns + i] for row in rows for i in range(first, last)):
             super().read_box(x, y, 1, 1, out[:1, :1], level)  # for its time limit
             out[:] = WHITE  # nothing is stored there: a large sparse file need not be resampled
             return out

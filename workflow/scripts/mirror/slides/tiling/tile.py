@@ -19,7 +19,7 @@ from ...core.memory import in_words, job_memory
 from ...core.names import safe_name
 from ...io.tiles import TileTable, read_tiles, write_tiles
 from ..reading.fingerprint import fingerprint
-from ..reading.mpp import check_scale, resolve_mpp
+from ..reading.mpp import check_scale, fits_on_glass, resolve_mpp
 from ..reading.open import check_extent, check_file, open_slide, resolve_slide_path
 from ..reading.slide import Slide
 from ..tissue.default import segment
@@ -33,6 +33,7 @@ from .thumbnail import write_thumbnail
 
 TILING_VERSION = 2  # raised when the same settings would give other tiles
 MASK_PIXELS = 48_000_000  # of the tissue mask; a glass slide at 8 um/px has 31 million
+DOUBTED_PIXELS = 4_000_000  # of the mask of a scan that is larger than a glass slide: its resolution is likely wrong
 BLOCK_BYTES = 32  # of the published recipe for each of its blocks of 8 x 8 px
 PROBES = 3  # kept tiles read at full resolution, so that a damaged slide fails here and not while embedding
 
@@ -183,7 +184,8 @@ def tiles_of(
     rule = settings.resolution_conflict
     true_mpp = resolve_mpp(slide.properties, mpp, slide.path, rule)
     scale = check_scale(true_mpp.value, slide.scanned_size, settings.tile.mpp, settings.whole_mount, rule, slide.path)
-    overview, mask = find_tissue(slide, true_mpp.value, settings, memory)
+    fits = fits_on_glass(true_mpp.value, slide.scanned_size, settings.whole_mount)
+    overview, mask = find_tissue(slide, true_mpp.value, settings, memory, MASK_PIXELS if fits else DOUBTED_PIXELS)
     grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
     if not len(grid.coords):
         size = f"{slide.bounds[2]} x {slide.bounds[3]} px, a tile needs {grid.size_level0} px"
@@ -233,9 +235,11 @@ def finished(tiles_path: Path, mark: str, used_hash: str) -> dict[str, Any] | No
 
 
 def find_tissue(
-    slide: Slide, mpp: float, settings: SlideSettings, memory: int | None = None
+    slide: Slide, mpp: float, settings: SlideSettings, memory: int | None = None, most: int | None = None
 ) -> tuple[np.ndarray, TissueMask]:
     """Read the overview and segment it as the settings say; a huge claimed area gives a coarser mask.
+
+    ``most`` is the largest number of pixels of the mask, `MASK_PIXELS` where not given.
 
     Returns
     -------
@@ -243,7 +247,7 @@ def find_tissue(
     mask : TissueMask
     """
     width, height = slide.bounds[2:]
-    bounded = math.sqrt(width * height / MASK_PIXELS)  # level-0 pixels per mask pixel, at least
+    bounded = math.sqrt(width * height / (most or MASK_PIXELS))  # level-0 pixels per mask pixel, at least
     fine = max(1.0, bounded, min(settings.tissue.mpp / mpp, max(width, height) / settings.thumbnail_px))
     if settings.tissue.method == "published":
         need = width * height * (mpp / settings.tile.mpp) ** 2 / 64 * BLOCK_BYTES
