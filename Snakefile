@@ -35,6 +35,7 @@ include: RULES / "evaluate.smk"
 include: RULES / "report_list.smk"
 include: RULES / "interpret.smk"
 include: RULES / "report.smk"
+include: RULES / "doctor.smk"
 
 
 report: str(BASE / "workflow" / "report" / "workflow.rst")

@@ -20,6 +20,7 @@ from mirror.config.resolve import load_yaml
 from mirror.core import surroundings
 from mirror.core.code_hash import code_hash
 from mirror.plan.plan import Plan
+from mirror.plan.work import count_work
 from mirror.core.errors import InputError
 
 CELL = str(

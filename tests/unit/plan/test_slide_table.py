@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from pathlib import Path
 
 import pytest
 
 from mirror.core.barcodes import patient_id
 from mirror.core.errors import InputError
 from mirror.core.names import without_unseen
-from mirror.plan.slide_table import read_slide_table
+from mirror.plan.slide_table import attach_masks, read_slide_table
 
 
 def write(folder, *rows, separator="\t"):
@@ -53,3 +55,30 @@ def test_characters_that_no_one_sees_are_no_part_of_a_name(mark):
     assert without_unseen(f"TP{mark}53{mark}") == "TP53"
     assert patient_id(f"{mark}TCGA-AA-{mark}0001-01A") == "TCGA-AA-0001"
     assert patient_id(f"P{mark}7") == "P7"
+
+
+def test_masks_of_a_folder_and_of_the_table(tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("S1.geojson", "two.svs.geojson", "own.geojson", "typo.geojson"):
+        (masks / name).write_text("{}")
+    table = tmp_path / "samples.tsv"
+    table.write_text(
+        "slide_id\tpatient_id\tslide_path\tmask\n"
+        f"S1\tP1\tone.svs\t\nS2\tP2\tdata/two.svs\t\nS3\tP3\tthree.svs\t{masks}/own.geojson\nS4\tP4\tfour.svs\t\n"
+    )
+    slides, unused = attach_masks(read_slide_table(table), masks)
+    assert {s.slide_id: Path(s.mask).name for s in slides if s.mask} == {
+        "S1": "S1.geojson",
+        "S2": "two.svs.geojson",
+        "S3": "own.geojson",
+    }
+    assert [path.name for path in unused] == ["typo.geojson"]
+    assert set(slides[3].as_dict()) == {"slide_id", "patient_id", "slide_path", "mpp", "size"}
+    (masks / "S1.geojson").write_text("{} ")
+    changed, _ = attach_masks(read_slide_table(table), masks)
+    assert changed[0].mask_hash != slides[0].mask_hash
+    assert dataclasses.replace(changed[0], mask_hash=None) == dataclasses.replace(slides[0], mask_hash=None)
+    table.write_text("slide_id\tpatient_id\tslide_path\tmask\nS1\tP1\tone.svs\tnowhere.geojson\n")
+    with pytest.raises(InputError, match=r"row 2.*nowhere.geojson.*correct the path"):
+        read_slide_table(table)

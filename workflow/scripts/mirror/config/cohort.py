@@ -23,9 +23,16 @@ class CohortSettings(Settings):
     """One cohort: simulated, read from files, or the union of others."""
 
     title: str | None = Field(None, description="Name shown in tables and figures.")
-    samples: str | None = Field(None, description="Slide table: slide_id, patient_id, slide_path, optional mpp.")
+    samples: str | None = Field(
+        None, description="Slide table: slide_id, patient_id, slide_path, optional mpp and mask."
+    )
     exclude_slides: str | None = Field(
         None, description="File of slides to leave out: one slide_id per line, a reason after a tab; `qc` makes it."
+    )
+    masks: str | None = Field(
+        None,
+        description="Folder of tissue masks drawn in QuPath: {slide_id}.geojson replaces or cuts a slide's mask. A "
+        "column `mask` of the slide table does the same.",
     )
     expression: ExpressionSource | None = Field(None, description="Expression.")
     clinical: ClinicalSource | None = Field(None, description="Clinical table.")

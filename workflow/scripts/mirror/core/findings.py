@@ -10,8 +10,21 @@ State = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the doctor's table."""
+    """One row of the doctor's table.
+
+    Attributes
+    ----------
+    what : str
+        What was looked at.
+    state : {"ok", "warning", "problem"}
+        The run goes on with a warning and would stop with a problem.
+    detail : str
+        What was found.
+    remedy : str
+        What to do; every row that is not ok has one.
+    """
 
     what: str
     state: State
     detail: str
+    remedy: str = ""

@@ -11,7 +11,7 @@ import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from safetensors import SafetensorError
 
@@ -219,11 +219,82 @@ def package_weights(row: EncoderRow) -> Weights:
     )
 
 
-def find_weights(row: EncoderRow, local: str | Path | None = None) -> Weights:
-    """Return where the weights of ``row`` are: ``local`` if given, else its package, the hub or its cache."""
+def cached_weights(row: EncoderRow) -> Weights | None:
+    """Find the weights in the hub's cache without asking the hub; None where they are not."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in NAMES:
+        found = try_to_load_from_cache(row.repository, name, revision=row.revision)
+        if isinstance(found, str):
+            return local_weights(found)
+    return None
+
+
+class HubUnreachable(Exception):
+    """The hub gave no answer; the text says how."""
+
+
+def look_at_hub(row: EncoderRow, timeout: float = 5.0) -> int | None:
+    """Ask the hub once whether the weights could be fetched, and fetch nothing.
+
+    Parameters
+    ----------
+    row : EncoderRow
+    timeout : float
+        Seconds to wait for an answer; there is no second try.
+
+    Returns
+    -------
+    int or None
+        Bytes of the checkpoint, where the hub says so.
+
+    Raises
+    ------
+    HubUnreachable
+        No answer, or HF_HUB_OFFLINE is set.
+    InputError
+        Gated, or no such repository.
+    """
+    install_redaction()
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        raise HubUnreachable("HF_HUB_OFFLINE is set")
+    token = os.environ.get("HF_TOKEN") or False
+    page = f"https://huggingface.co/{row.repository}"
+    try:
+        api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
+        found = api.model_info(row.repository, revision=row.revision, timeout=timeout, files_metadata=True)
+        if row.gated:
+            api.auth_check(row.repository, token=token)
+    except (GatedRepoError, RepositoryNotFoundError):
+        seen = "HF_TOKEN is not set" if not token else "the account of HF_TOKEN has no access"
+        raise InputError(
+            f"the weights of {row.name} cannot be fetched: {seen}",
+            row=row.name,
+            remedy=f"accept the terms at {page}, make a read token and export HF_TOKEN=...",
+        ) from None
+    except Exception as error:  # the client's own and its transport's, whose classes differ by version
+        raise HubUnreachable(redact(f"{type(error).__name__}: {error}").splitlines()[0][:120]) from None
+    sizes = {file.rfilename: file.size for file in found.siblings or []}
+    return next((sizes[name] for name in NAMES if sizes.get(name)), None)
+
+
+@overload
+def find_weights(row: EncoderRow, local: str | Path | None = None) -> Weights: ...
+@overload
+def find_weights(row: EncoderRow, local: str | Path | None = None, *, download: bool) -> Weights | None: ...
+def find_weights(row: EncoderRow, local: str | Path | None = None, *, download: bool = True) -> Weights | None:
+    """Return where the weights of ``row`` are: ``local`` if given, else its package, the hub or its cache.
+
+    Without ``download`` the hub is not asked, and None says that its cache lacks them.
+    """
     if local:
         return local_weights(local)
-    return package_weights(row) if row.weights == "package" else hub_weights(row)
+    if row.weights == "package":
+        return package_weights(row)
+    return hub_weights(row) if download else cached_weights(row)
 
 
 def load_state(file: Path) -> dict[str, torch.Tensor]:

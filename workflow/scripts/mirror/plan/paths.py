@@ -109,6 +109,8 @@ FILES = {
     "report": "report.html",
     "report_key": "report_key.tsv",
     "doctor": "doctor.tsv",
+    "slides_tried": "doctor/slides_tried.json",
+    "training_tried": "doctor/training_tried.json",
     "gpu_seen": "doctor/gpu_{environment}.json",
 }
 

@@ -20,7 +20,7 @@ from ..core.reserved import CEILING, INPUT
 from .paths import Paths
 from .registry import check_baselines, find_baselines
 from .simulated import slide_names
-from .slide_table import Slide, read_exclusions, read_slide_table
+from .slide_table import Slide, attach_masks, read_exclusions, read_slide_table
 from .transfers import Transfer
 
 
@@ -105,6 +105,7 @@ class Plan:
         """Slides by cohort (cohorts read from files only), sorted by name."""
         out: dict[str, list[Slide]] = {}
         paths: dict[str, str] = {}
+        unused: dict[str, set[Path]] = {}  # annotations of no slide, by folder
         for name in self.cohorts:
             cohort = self.cohort(name)
             if cohort["joint"] or not self.has_slides(name):
@@ -117,6 +118,9 @@ class Plan:
                 ]
             else:
                 slides = read_slide_table(cohort["samples"])
+            if cohort["masks"]:
+                slides, left = attach_masks(slides, cohort["masks"])
+                unused[cohort["masks"]] = unused.get(cohort["masks"], set(left)) & set(left)
             for slide in slides:
                 if paths.setdefault(slide.slide_id, slide.slide_path) != slide.slide_path:
                     raise InputError(
@@ -124,6 +128,14 @@ class Plan:
                         remedy="slide names must be unique over all cohorts",
                     )
             out[name] = sorted(slides, key=lambda s: s.slide_id)
+        for folder, left in unused.items():
+            if left:
+                first = sorted(left)[0]
+                raise InputError(
+                    f"{len(left)} annotations belong to no slide (first: {first.name})",
+                    file=folder,
+                    remedy="name each as its slide_id in the slide table, with .geojson, or remove it",
+                )
         return out
 
     def n_shards(self, cohort: str) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.barcodes import patient_id as patient_of
 from ..core.errors import InputError
+from ..core.hashing import sha256_file
 from ..core.names import FORBIDDEN, LONGEST, safe_name
-from ..core.regular_file import refuse_irregular
+from ..core.regular_file import refuse_irregular, require_regular
 
 SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
 
@@ -26,10 +27,12 @@ class Slide:
     slide_path: str
     mpp: float | None
     size: int | None  # bytes; None while the file is missing. A replaced file reruns its shard.
+    mask: str | None = None  # GeoJSON that replaces or cuts the tissue mask
+    mask_hash: str | None = None  # of its content: a changed mask reruns its shard, which tiles that slide alone
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as a dictionary."""
-        return dict(vars(self))
+        """The row as a dictionary; without the keys of a mask where there is none."""
+        return {k: v for k, v in vars(self).items() if v is not None or not k.startswith("mask")}
 
 
 def _number(text: str, file: str, row: int) -> float | None:
@@ -44,7 +47,7 @@ def _number(text: str, file: str, row: int) -> float | None:
 
 
 def read_slide_table(path: str | Path) -> list[Slide]:
-    """Read ``slide_id, patient_id, slide_path[, mpp]`` (tab- or comma-separated).
+    """Read ``slide_id, patient_id, slide_path[, mpp, mask]`` (tab- or comma-separated).
 
     Slide names are brought to the one spelling that files are written under (`safe_name`), so that
     every step finds what another wrote; paths are left as they are, since the file system knows them so.
@@ -116,7 +119,11 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                             row=f"row {number}",
                             remedy="a slide of two patients would be in training and test at once; keep one row",
                         )
-                slides.append(Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size))
+                mask = (row.get("mask") or "").strip() or None
+                mark = _mask_hash(mask, file, f"row {number}") if mask else None
+                slides.append(
+                    Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size, mask, mark)
+                )
     except FileNotFoundError:
         raise InputError(
             "this slide table does not exist", file=file, remedy="create it, or correct the path"
@@ -126,6 +133,62 @@ def read_slide_table(path: str | Path) -> list[Slide]:
     if not slides:
         raise InputError("the slide table has no rows", file=file)
     return slides
+
+
+def _mask_hash(mask: str, file: str | Path, row: str) -> str:
+    """Hash of an annotation's content."""
+    try:
+        require_regular(mask, "annotation")
+        return sha256_file(mask)[:16]
+    except (InputError, OSError, ValueError) as error:
+        problem = error.problem if isinstance(error, InputError) else str(error)
+        raise InputError(
+            f"mask `{mask[:200]}`: {problem}", file=file, row=row, remedy="correct the path, or leave the cell empty"
+        ) from None
+
+
+def attach_masks(slides: list[Slide], folder: str | Path) -> tuple[list[Slide], list[Path]]:
+    """Give slides the annotations that lie in a folder.
+
+    Parameters
+    ----------
+    slides : list of Slide
+        The slide table. A mask that it names itself is kept.
+    folder : path-like
+        Holds ``{name}.geojson`` (or ``.json``), where the name is the slide_id or the slide's file name with or
+        without its ending.
+
+    Returns
+    -------
+    slides : list of Slide
+    unused : list of Path
+        Annotations of no slide.
+
+    Raises
+    ------
+    InputError
+        No such folder, or two annotations of one slide.
+    """
+    where = Path(folder)
+    if not where.is_dir():
+        raise InputError("is not a folder", file=folder, remedy="make it, or remove `masks` from the configuration")
+    files = sorted(path for path in where.iterdir() if path.suffix.lower() in (".geojson", ".json"))
+    by_name: dict[str, list[Path]] = {}
+    for path in files:
+        by_name.setdefault(path.stem, []).append(path)
+    out, used = [], {os.path.abspath(slide.mask) for slide in slides if slide.mask}
+    for slide in slides:
+        picture = Path(slide.slide_path)
+        found = [p for n in dict.fromkeys((slide.slide_id, picture.name, picture.stem)) for p in by_name.get(n, [])]
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise InputError(f"slide {slide.slide_id} has several: {names}", file=folder, remedy="keep one of them")
+        used |= {os.path.abspath(path) for path in found}
+        if found and slide.mask is None:
+            mark = _mask_hash(str(found[0]), folder, slide.slide_id)
+            slide = replace(slide, mask=str(found[0]), mask_hash=mark)
+        out.append(slide)
+    return out, [path for path in files if os.path.abspath(path) not in used]
 
 
 def read_exclusions(path: str | Path, slides: list[Slide]) -> dict[str, str]:

@@ -71,7 +71,7 @@ def tile_shard(
     Parameters
     ----------
     slides : sequence of mapping
-        ``slide_id``, ``patient_id``, ``slide_path`` and, optionally, ``mpp``.
+        ``slide_id``, ``patient_id``, ``slide_path`` and, optionally, ``mpp`` and ``mask``.
     settings : SlideSettings
         Grid and tissue detection.
     out_dir : path-like
@@ -149,7 +149,8 @@ def attempt(
         problem, remedy = "slide_path is empty in the sample table", "name the slide file there"
         return failed(name, path, str(InputError(problem, row=f"slide_id {name}", remedy=remedy)), out_dir)
     try:
-        result = tile_slide(path, name, out_dir, settings, None if mpp in (None, "") else float(mpp), memory)
+        known = None if mpp in (None, "") else float(mpp)
+        result = tile_slide(path, name, out_dir, settings, known, memory, row.get("mask") or None)
         method = settings.resolved().tissue.method
         if result.status == "empty" and method == "default" and lacks_colour(path, settings):
             note = "the picture has no colour (greyscale), and tissue is found by its colour"

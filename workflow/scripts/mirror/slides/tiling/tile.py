@@ -17,11 +17,13 @@ from ...config.slides import SlideSettings
 from ...core.errors import InputError
 from ...core.memory import in_words, job_memory
 from ...core.names import safe_name
+from ...core.regular_file import require_regular
 from ...io.tiles import TileTable, read_tiles, write_tiles
 from ..reading.fingerprint import fingerprint
 from ..reading.mpp import check_scale, fits_on_glass, resolve_mpp
 from ..reading.open import check_extent, check_file, open_slide, resolve_slide_path
 from ..reading.slide import Slide
+from ..tissue.annotation import annotation_hash, apply_annotation, check_annotation
 from ..tissue.default import segment
 from ..tissue.geojson import write_geojson
 from ..tissue.mask import TissueMask
@@ -75,7 +77,7 @@ def slide_files(out_dir: str | Path, slide_id: str) -> tuple[Path, Path, Path]:
     return out / "tiles" / f"{name}.h5", out / "qc" / f"{name}.jpg", out / "contours" / f"{name}.geojson"
 
 
-def settings_hash(settings: SlideSettings, mpp: float | None) -> str:
+def settings_hash(settings: SlideSettings, mpp: float | None, mask: str | Path | None = None) -> str:
     """Hash everything but the slide that decides its tiles."""
     used = settings.resolved()
     parts = {
@@ -86,6 +88,8 @@ def settings_hash(settings: SlideSettings, mpp: float | None) -> str:
     }
     if used.tissue.model_path:
         parts["model"] = fingerprint(used.tissue.model_path)
+    if mask:
+        parts["mask"] = annotation_hash(require_regular(mask, "annotation"))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -96,11 +100,12 @@ def tile_slide(
     settings: SlideSettings,
     mpp: float | None = None,
     memory: int | None = None,
+    mask_path: str | Path | None = None,
 ) -> TileResult:
     """Find tissue on one slide and write its tiles, contours and thumbnail.
 
     A slide whose files are whole and were made from the same content with the same settings is
-    left as it is. The tile file is written last, so that it vouches for the others.
+    left as it is. The tile file is written last: where it is whole, the others are.
 
     Parameters
     ----------
@@ -116,6 +121,8 @@ def tile_slide(
         The sample table's micrometres per pixel.
     memory : int, optional
         Bytes that the slide may take; a quarter of the job's memory by default.
+    mask_path : path-like, optional
+        GeoJSON drawn by a person, which replaces or cuts the tissue mask.
 
     Returns
     -------
@@ -130,7 +137,7 @@ def tile_slide(
     tiles_path, qc_path, contour_path = slide_files(out_dir, slide_id)
     path = resolve_slide_path(slide_path)
     check_file(path)
-    mark, used_hash = fingerprint(path), settings_hash(settings, mpp)
+    mark, used_hash = fingerprint(path), settings_hash(settings, mpp, mask_path)
     if qc_path.is_file() and contour_path.is_file():
         done = finished(tiles_path, mark, used_hash)
         if done is not None:
@@ -140,7 +147,7 @@ def tile_slide(
     started, memory = time.monotonic(), job_memory() // 4 if memory is None else memory
     with open_slide(path, settings.backend, memory=memory) as slide:
         slide.deadline = started + 60 * settings.max_minutes
-        tiled = tiles_of(slide, slide_id, settings, mpp, memory)
+        tiled = tiles_of(slide, slide_id, settings, mpp, memory, mask_path)
         result = replace(tiled.result, slide_path=str(slide_path), fingerprint=mark)
         mask, table = tiled.mask, tiled.table
         shapes = {"Tissue": outlines(mask.tissue, slide.bounds), "Pen": outlines(mask.pen, slide.bounds)}
@@ -176,7 +183,12 @@ class Tiled:
 
 
 def tiles_of(
-    slide: Slide, slide_id: str, settings: SlideSettings, mpp: float | None = None, memory: int | None = None
+    slide: Slide,
+    slide_id: str,
+    settings: SlideSettings,
+    mpp: float | None = None,
+    memory: int | None = None,
+    mask_path: str | Path | None = None,
 ) -> Tiled:
     """Find the tissue of an open slide and choose its tiles; parameters and errors as of `tile_slide`."""
     settings = settings.resolved()
@@ -185,12 +197,15 @@ def tiles_of(
     true_mpp = resolve_mpp(slide.properties, mpp, slide.path, rule)
     scale = check_scale(true_mpp.value, slide.scanned_size, settings.tile.mpp, settings.whole_mount, rule, slide.path)
     fits = fits_on_glass(true_mpp.value, slide.scanned_size, settings.whole_mount)
+    drawn = check_annotation(mask_path, (slide.width, slide.height)) if mask_path else None
     overview, mask = find_tissue(slide, true_mpp.value, settings, memory, MASK_PIXELS if fits else DOUBTED_PIXELS)
+    if drawn is not None:
+        mask = apply_annotation(mask, drawn, slide.bounds)
     grid = tile_grid(slide.bounds, true_mpp.value, settings.tile)
     if not len(grid.coords):
         size = f"{slide.bounds[2]} x {slide.bounds[3]} px, a tile needs {grid.size_level0} px"
         raise InputError(f"the slide is smaller than one tile ({size})", file=slide.path, remedy="use smaller tiles")
-    kept, tissue, pen = choose_tiles(grid, mask, slide.bounds, settings)
+    kept, tissue, pen = choose_tiles(grid, mask, slide.bounds, settings, drawn is not None)
     probe(slide, kept)
     notes = [note for note in (*slide.notes, true_mpp.note, *scale, mask.note) if note]
     if not len(kept.coords):
@@ -272,7 +287,7 @@ def find_tissue(
 
 
 def choose_tiles(
-    grid: Grid, mask: TissueMask, bounds: tuple[int, int, int, int], settings: SlideSettings
+    grid: Grid, mask: TissueMask, bounds: tuple[int, int, int, int], settings: SlideSettings, drawn: bool = False
 ) -> tuple[Grid, np.ndarray, np.ndarray]:
     """Keep the tiles with enough tissue and not too much pen.
 
@@ -283,7 +298,7 @@ def choose_tiles(
     """
     tissue, pen = tile_shares(mask.tissue, bounds, grid), tile_shares(mask.pen, bounds, grid)
     keep = (tissue > 0) & (tissue >= settings.tissue.min_tissue_fraction) & (pen <= settings.tissue.max_pen_fraction)
-    if settings.tissue.method == "published" and not keep.any():
+    if settings.tissue.method == "published" and not keep.any() and not drawn:
         keep[:] = True  # as published: a slide on which nothing is found is used whole
     return Grid(grid.coords[keep], grid.size_level0, grid.step_level0), tissue[keep], pen[keep]
 
