@@ -84,6 +84,8 @@ def main(
     print("\n" + render(findings) + "\n", flush=True)
     write_tsv(out, pd.DataFrame([vars(f) for f in findings]))
     problems = sum(f.state == "problem" for f in findings)
+    warnings = sum(f.state == "warning" for f in findings)
+    print(f"{problems} problems, {warnings} warnings; also in {out}", flush=True)
     if problems:
         raise InputError(f"{problems} problems found", remedy="see the rows marked PROBLEM above")
 

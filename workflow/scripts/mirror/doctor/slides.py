@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -113,6 +113,8 @@ def check_slides(
     with ThreadPoolExecutor(threads) as pool:
         rows = list(progress(pool.map(look, slides), f"slides of {cohort}", len(slides), "slide"))
     good = [row for row in rows if row.state != "problem"]
+    if len(rows) - len(good) <= used.max_failed_fraction * len(rows):  # a run goes on without them
+        rows = [row if row in good else replace(row, state="warning") for row in rows]
     if scan is not None:
         scan.area_mm2.update({row.slide: row.area_mm2 for row in good})
         scan.mpp.update({row.slide: row.mpp for row in good})
@@ -121,12 +123,15 @@ def check_slides(
         sources = Counter(row.source for row in good).most_common()
         detail = f"{len(good)} of {len(rows)} open; um per pixel " + ", ".join(f"{k} ({v})" for k, v in mpps)
         detail += "; from " + ", ".join(f"{k} ({v})" for k, v in sources)
-        whole = len(good) == len(rows)
-        remedy = "" if whole else "see the rows of these slides; a run leaves them out"
-        yield Finding(f"{cohort}: slides", "ok" if whole else "warning", detail, remedy)
+        state: State = "ok" if len(good) == len(rows) else "warning"
+        if any(row.state == "problem" for row in rows):
+            remedy = f"correct them: more than slides.max_failed_fraction ({used.max_failed_fraction:g}) stop a run"
+        else:
+            remedy = "" if state == "ok" else "see their rows; a run leaves them out"
+        yield Finding(f"{cohort}: slides", state, detail, remedy)
         yield from _tile_scale(cohort, good, used)
-    for state in ("problem", "warning"):
-        some = [row for row in rows if row.state == state]
+    for worse in ("problem", "warning"):
+        some = [row for row in rows if row.state == worse]
         for row in some[:SHOWN]:
             yield Finding(f"{cohort}: {row.slide}", row.state, row.detail, row.remedy)
         if len(some) > SHOWN:

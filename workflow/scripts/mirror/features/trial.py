@@ -185,7 +185,6 @@ def _embed(
                 if time.perf_counter() - started > seconds:
                     break
             spent += time.perf_counter() - started
-            batches.close()
     except Exception as error:
         text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         return TriedEncoder(row.name, problem=" ".join(text.split()))

@@ -119,8 +119,8 @@ class Plan:
             else:
                 slides = read_slide_table(cohort["samples"])
             if cohort["masks"]:
-                slides, left = attach_masks(slides, cohort["masks"])
-                unused[cohort["masks"]] = unused.get(cohort["masks"], set(left)) & set(left)
+                slides, others = attach_masks(slides, cohort["masks"])
+                unused[cohort["masks"]] = unused.get(cohort["masks"], set(others)) & set(others)
             for slide in slides:
                 if paths.setdefault(slide.slide_id, slide.slide_path) != slide.slide_path:
                     raise InputError(

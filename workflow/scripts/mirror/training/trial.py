@@ -18,8 +18,8 @@ from ..model.mirror import build_model
 from .distributed import Group
 from .step import Batch, TrainStep, make_optimizer
 
-CPU_PAIRS = 4  # pairs of a batch on a CPU, where published sizes would take gigabytes
-STEPS, SECONDS = 10, 15.0  # at most, for each variant
+CPU_PAIRS = 2  # pairs of a batch on a CPU, where a step of published sizes takes minutes and gigabytes
+STEPS, SECONDS = 10, 10.0  # at most, for each variant; the first step is always taken
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _time(
             batch = Batch(bags, torch.rand(pairs, genes), torch.arange(pairs)).to(device)
             times: list[float] = []
             started = time.perf_counter()
-            while len(times) < STEPS + 1 and (len(times) < 2 or time.perf_counter() - started < limit):
+            while not times or (len(times) <= STEPS and time.perf_counter() - started < limit):
                 begun = time.perf_counter()
                 optimizer.zero_grad(set_to_none=True)
                 model.before_step()
@@ -103,7 +103,8 @@ def _time(
                 if device.type == "cuda":
                     torch.cuda.synchronize()
                 times.append(time.perf_counter() - begun)
-            each = sorted(times[1:])[len(times[1:]) // 2]  # the first one sets everything up
+            later = sorted(times[1:] or times)  # the first one also sets everything up
+            each = later[len(later) // 2]
             shown = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
             return TriedVariant(name, each * settings.train.batch_size / pairs, pairs, megabytes, shown)
     except (InputError, RuntimeError, MemoryError) as error:
