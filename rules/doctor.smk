@@ -21,7 +21,10 @@ def encoder_rows():
 def feature_width():
     """Width of the features that are trained on: of the first encoder, or of the first imported features."""
     given = [
-        s["width"] for c in PLAN.cohorts for s in PLAN.cohort(c)["features"] if s["width"]
+        s["width"]
+        for c in PLAN.cohorts
+        for s in PLAN.cohort(c)["features"]
+        if s["width"]
     ]
     return ([row["width"] for row in encoder_rows()] + given + [1024])[0]
 
