@@ -42,6 +42,7 @@ from mirror.heads.scaling import Scaling, Standardiser
 from mirror.heads.survival import time_grid
 from mirror.io.predictions import Names, stamp
 from mirror.io.splits import iterate_folds
+from mirror.plan.targets import SHORT
 from mirror.targets.base import usable
 from mirror.targets.classes import subtyping_rows
 from mirror.targets.fit import fit_task, heads_of
@@ -216,7 +217,7 @@ def run(cohort: str, arguments: argparse.Namespace) -> dict[str, dict[str, float
     frames: dict[str, list[pd.DataFrame]] = {task: [] for task in SHOWN}
     start = time.perf_counter()
     for name in arguments.baselines:
-        for task in find_baseline(name).tasks:
+        for task in (t for t, kind in SHORT.items() if kind in find_baseline(name).kinds):
             names = Names(cohort, "none", "published", name)
             found = evaluate_baseline(name, patients, splits, task, names, settings, arguments.seed, expression=readers)
             frames[task].append(found.rows)

@@ -19,7 +19,9 @@ from mirror.config.files import check_demo, merge_files
 from mirror.config.resolve import load_yaml
 from mirror.core import surroundings
 from mirror.core.code_hash import code_hash
+from mirror.plan.kinds import find_kinds
 from mirror.plan.plan import Plan
+from mirror.plan.targets import SHORT
 from mirror.plan.work import count_work
 from mirror.core.errors import InputError
 
@@ -105,7 +107,7 @@ wildcard_constraints:
     scheme=PLAN.any_of(CONFIG["splits"]),
     variant=PLAN.any_of(PLAN.variants),
     baseline=PLAN.any_of(PLAN.baselines),
-    task="subtyping|survival",
+    task=PLAN.any_of(PLAN.all_targets),
     shard=r"\d+",
     fold=r"r\d+f\d+",
 
@@ -191,6 +193,7 @@ def fact_files():
     """What every reader found in its input, for the report."""
     own = [c for c in PLAN.cohorts if not PLAN.cohort(c)["joint"]]
     read = [(c, "clinical") for c in own if PLAN.has_clinical(c)]
+    read += [(c, f"target_{t}") for c in own for t in PLAN.targets(c)]
     read += [(c, "slides") for c in own if PLAN.has_pixels(c)]
     read += [(c, "expression") for c in own if PLAN.has_rna(c)]
     read += [
@@ -211,35 +214,24 @@ def slide_tables(cohort):
     ]
 
 
-def clinical_source(wildcards):
-    cohort = PLAN.cohort(wildcards.cohort)
-    if cohort["simulate"]:
-        return {
-            "path": clinical_file(wildcards),
-            "format": "table",
-            "patient": "patient_id",
-            "label": "subtype",
-            "time": "os_days",
-            "event": "os_event",
-            "time_unit": "days",
-            "event_is": "1_event",
-            "site": "site",
-        }
-    return cohort["clinical"]
+def predictions_here(w):
+    """Predictions of one place and target: its encoder's methods and those that read no patch features."""
+    here = (w.encoder, "none")
+    return [
+        P.predictions.of(w, encoder=e, method=m)
+        for m, e in PLAN.methods(w.cohort, w.task)
+        if e in here
+    ]
 
 
-def predictions_at(task):
-    """Predictions of one place: its encoder's methods and those that read no patch features."""
+def outcomes(kind):
+    """Outcomes of the first target of a kind, where the cohort has one."""
 
-    def files(w):
-        here = (w.encoder, "none")
-        return [
-            P.predictions.of(w, encoder=e, task=task, method=m)
-            for m, e in PLAN.methods(w.cohort, task)
-            if e in here
-        ]
+    def file(w):
+        task = PLAN.first_task(w.cohort, kind)
+        return P.outcomes.of(w, task=task) if task else []
 
-    return files
+    return file
 
 
 # (target, name) of every transfer between cohorts, whatever the encoder.
@@ -259,7 +251,7 @@ def transfer_predictions(target, name):
     """Predictions of one transfer: every encoder and variant."""
     return [
         P.predictions.at(
-            cohort=target, encoder=t.encoder, scheme=name, task="survival", method=v
+            cohort=target, encoder=t.encoder, scheme=name, task=t.task, method=v
         )
         for t in PLAN.transfers
         if (t.target, t.name) == (target, name)

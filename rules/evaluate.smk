@@ -5,6 +5,7 @@ rule evaluate_embeddings:
     input:
         embeddings=lambda w: [P.embeddings.of(w, fold=f) for f in PLAN.folds(w.scheme)],
         patients=P.patients,
+        outcomes=P.outcomes,
         splits=P.splits,
         leaks=P.leaks_of_models,
     output:
@@ -23,6 +24,7 @@ rule evaluate_embeddings:
         runtime=lambda w, attempt: 120 * attempt,
     params:
         settings=PROBE_SETTINGS,
+        target=lambda w: PLAN.target(w.cohort, w.task),
         names=lambda w: {**w_names(w), "method": w.variant},
         seed=SEED,
         code=code("evaluate_embeddings"),
@@ -35,6 +37,7 @@ rule evaluate_embeddings:
 rule evaluate_baseline:
     input:
         patients=P.patients,
+        outcomes=P.outcomes,
         slides=P.slides,
         splits=P.splits,
         leaks=P.leaks,
@@ -65,6 +68,7 @@ rule evaluate_baseline:
         gpu_share=CONFIG["gpu_share"],
     params:
         settings=PROBE_SETTINGS,
+        target=lambda w: PLAN.target(w.cohort, w.task),
         names=lambda w: {**w_names(w), "method": w.baseline},
         covariates=lambda w: PLAN.covariates(w.cohort),
         features=lambda w: (None if w.encoder == "none" else P.features_folder.of(w)),
@@ -85,6 +89,7 @@ rule evaluate_finetune:
     input:
         checkpoints=lambda w: [P.model.of(w, fold=f) for f in PLAN.folds(w.scheme)],
         patients=P.patients,
+        outcomes=P.outcomes,
         slides=P.slides,
         splits=P.splits,
         leaks=P.leaks_of_models,
@@ -108,6 +113,7 @@ rule evaluate_finetune:
         gpu=gpus(1),
     params:
         settings=PROBE_SETTINGS,
+        target=lambda w: PLAN.target(w.cohort, w.task),
         names=lambda w: {**w_names(w), "method": f"{w.variant}_finetune"},
         features=lambda w: P.features_folder.of(w),
         min_focus=CONFIG["embed"]["min_focus"],
@@ -134,6 +140,7 @@ rule audit_predictions:
         patients=P.patients,
         slides=P.slides,
         splits=P.splits,
+        labels=lambda w: [P.outcomes.of(w, task=t) for t in PLAN.labelled(w.cohort)],
         predictions=lambda w: [
             p for p in PLAN.predictions(w.cohort) if f"/{w.scheme}/" in p
         ],
@@ -181,7 +188,11 @@ rule compute_metrics:
             for v in PLAN.variants
             for f in PLAN.folds(s)
         ],
-        patients=[P.patients.at(cohort=c) for c in PLAN.cohorts],
+        outcomes=[
+            P.outcomes.at(cohort=c, task=t)
+            for c in PLAN.cohorts
+            for t in PLAN.tasks(c)
+        ],
         splits=[
             P.splits.at(cohort=c, scheme=s)
             for c in PLAN.cohorts
@@ -203,6 +214,11 @@ rule compute_metrics:
         runtime=lambda w, attempt: 120 * attempt,
     params:
         settings=CONFIG["evaluation"],
+        targets=[
+            PLAN.target(c, t)
+            for t in PLAN.all_tasks
+            for c in [next(c for c in PLAN.cohorts if t in PLAN.tasks(c))]
+        ],
         seed=SEED,
         code=code("compute_metrics"),
     message:

@@ -5,6 +5,8 @@ rule interpret_model:
         checkpoints=lambda w: [P.model.of(w, fold=f) for f in first_folds(w.scheme)],
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
         patients=P.patients,
+        labels=outcomes("class"),
+        follow_up=outcomes("survival"),
         leaks=P.leaks_of_models,
         rna=lambda w: P.rna.of(w) if PLAN.has_rna(w.cohort) else [],
         gene_sets=gene_sets,
@@ -54,7 +56,9 @@ rule plot_interpretation:
         told=f"{INTERPRETATION}/interpretation.json",
         slides=lambda w: PLAN.tile_tables(w.cohort),
         patients=P.patients,
-        subtyping=own_predictions("subtyping"),
+        labels=outcomes("class"),
+        follow_up=outcomes("survival"),
+        subtyping=own_predictions("class"),
         survival=own_predictions("survival"),
         key=report_key(),
     output:
@@ -116,6 +120,8 @@ rule measure_style:
             for f in first_folds(w.scheme)
         ],
         patients=P.patients,
+        labels=outcomes("class"),
+        follow_up=outcomes("survival"),
         rna=lambda w: P.rna.of(w) if PLAN.has_rna(w.cohort) else [],
         gene_sets=gene_sets,
     output:

@@ -28,8 +28,11 @@ rule make_tables:
         variants=VARIANTS,
         titles=TITLES,
         k=CONFIG["evaluation"]["fewshot"]["k"],
-        sources=list(dict.fromkeys((t.source, t.scheme) for t in PLAN.transfers)),
+        sources=list(
+            dict.fromkeys((t.source, t.scheme, t.task) for t in PLAN.transfers)
+        ),
         horizons=CONFIG["evaluation"]["survival"]["horizons_days"],
+        targets=TARGET_TABLE,
         code=code("make_tables"),
     message:
         "Writing the tables"
@@ -65,6 +68,9 @@ rule report_key:
 rule plot_cohort:
     input:
         flow=P.flow,
+        targets=lambda w: [
+            P.outcomes_flow.of(w, task=t) for t in PLAN.targets(w.cohort)
+        ],
         key=report_key(),
     output:
         png=report(
@@ -220,6 +226,7 @@ rule plot_training:
 rule plot_embeddings:
     input:
         embeddings=lambda w: [P.embeddings.of(w, fold=f) for f in PLAN.folds(w.scheme)],
+        labels=outcomes("class"),
     output:
         umap_png=report(
             f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/umap_{{variant}}.png",
@@ -262,91 +269,60 @@ rule plot_embeddings:
         "../workflow/scripts/plot_embeddings.py"
 
 
-rule plot_subtyping:
-    input:
-        predictions=predictions_at("subtyping"),
-    output:
-        **{
-            f"{kind}_{form}": (
-                report(
-                    f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/subtyping_{kind}.png",
-                    caption=caption(kind),
-                    category="Subtyping",
-                    labels={
-                        "cohort": "{cohort}",
-                        "encoder": "{encoder}",
-                        "figure": kind,
-                    },
+# The figures of a target; its kind says which there are.
+for KIND, ENTRY in find_kinds().items():
+
+    rule:
+        name:
+            f"plot_{KIND}"
+        input:
+            predictions=predictions_here,
+            metrics=P.metrics,
+        output:
+            **{
+                f"{figure}_{form}": (
+                    report(
+                        f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}_{figure}.png",
+                        caption=caption(figure),
+                        category=ENTRY.section,
+                        labels={
+                            "cohort": "{cohort}",
+                            "encoder": "{encoder}",
+                            "figure": f"{{task}}: {text}",
+                        },
+                    )
+                    if form == "png"
+                    else f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}_{figure}.svg"
                 )
-                if form == "png"
-                else f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/subtyping_{kind}.svg"
-            )
-            for kind in ("roc", "pr", "confusion", "calibration")
-            for form in ("png", "svg")
-        },
-    log:
-        P.log("plot_subtyping", "cohort", "encoder", "scheme"),
-    benchmark:
-        P.benchmark("plot_subtyping", "cohort", "encoder", "scheme")
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    params:
-        seed=SEED,
-        code=code("plot_subtyping"),
-    message:
-        "Drawing subtyping of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
-    script:
-        "../workflow/scripts/plot_subtyping.py"
-
-
-rule plot_survival:
-    input:
-        predictions=predictions_at("survival"),
-        metrics=P.metrics,
-    output:
-        km_png=report(
-            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_km.png",
-            caption=caption("km"),
-            category="Survival",
-            labels={
-                "cohort": "{cohort}",
-                "encoder": "{encoder}",
-                "figure": "Kaplan-Meier",
+                for figure, text in ENTRY.figures.items()
+                for form in ("png", "svg")
             },
-        ),
-        km_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_km.svg",
-        auc_png=report(
-            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_auc.png",
-            caption=caption("time_auc"),
-            category="Survival",
-            labels={
-                "cohort": "{cohort}",
-                "encoder": "{encoder}",
-                "figure": "time-dependent AUC",
-            },
-        ),
-        auc_svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/survival_auc.svg",
-    log:
-        P.log("plot_survival", "cohort", "encoder", "scheme"),
-    benchmark:
-        P.benchmark("plot_survival", "cohort", "encoder", "scheme")
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    params:
-        names=w_names,
-        code=code("plot_survival"),
-    message:
-        "Drawing survival of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
-    script:
-        "../workflow/scripts/plot_survival.py"
+        log:
+            P.log(f"plot_{KIND}", "cohort", "encoder", "scheme", "task"),
+        benchmark:
+            P.benchmark(f"plot_{KIND}", "cohort", "encoder", "scheme", "task")
+        wildcard_constraints:
+            task=PLAN.any_of(t for t in PLAN.all_targets if PLAN.kind(t) == ENTRY),
+        conda:
+            "../envs/report.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=30,
+        params:
+            names=lambda w: {**w_names(w), "task": w.task},
+            target=lambda w: PLAN.target(w.cohort, w.task),
+            draw=ENTRY.draw,
+            seed=SEED,
+            # The script finds what it draws by name, which no look at imports can follow.
+            own=code_hash(
+                SCRIPTS / (ENTRY.draw.partition(":")[0].replace(".", "/") + ".py")
+            ),
+            code=code("plot_target"),
+        message:
+            "Drawing {wildcards.task} of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+        script:
+            "../workflow/scripts/plot_target.py"
 
 
 rule plot_summary:
@@ -380,6 +356,7 @@ rule plot_summary:
     params:
         variants=VARIANTS,
         titles=TITLES,
+        shown={t["name"]: t["primary"] for t in TARGET_TABLE},
         code=code("plot_summary"),
     message:
         "Drawing the summary of {wildcards.scheme}"
@@ -451,6 +428,7 @@ rule make_report:
         },
         simulated=[c for c in PLAN.cohorts if PLAN.cohort(c)["simulate"]],
         notes=NOTES,
+        shown={t["name"]: t["primary"] for t in TARGET_TABLE},
         identifiers=CONFIG["report"]["identifiers"],
         code=code("make_report"),
     message:

@@ -1,5 +1,14 @@
 # What the report shows, in order; the rules are in report.smk.
 VARIANTS = list(PLAN.variants)
+# What figures and tables must know of every target that is evaluated.
+TARGET_TABLE = [
+    {
+        **next(PLAN.target(c, t) for c in PLAN.cohorts if t in PLAN.tasks(c)),
+        "title": PLAN.target_title(t),
+        "primary": PLAN.kind(t).primary,
+    }
+    for t in PLAN.all_tasks
+]
 TITLES = {c: PLAN.cohort(c)["title"] or c for c in PLAN.cohorts}
 FIG = P.figures_folder
 TRAINED = [c for c in PLAN.cohorts if PLAN.trains(c)]
@@ -29,10 +38,11 @@ def gene_sets(w):
     return []
 
 
-def own_predictions(task):
-    """Predictions of a variant itself, where the cohort has the task."""
+def own_predictions(kind):
+    """Predictions of a variant itself, for the cohort's first target of a kind."""
 
     def file(w):
+        task = PLAN.first_task(w.cohort, kind)
         if task not in PLAN.tasks(w.cohort):
             return []
         return P.predictions.of(w, task=task, method=w.variant)
@@ -83,28 +93,13 @@ def figure_list():
             ]
     for c, e, s in PLACES:
         here, name = f"{FIG}/{c}/{e}/{s}", f"{TITLES[c]} ({e}, {s})"
-        if "subtyping" in PLAN.tasks(c):
+        for task in PLAN.tasks(c):
+            kind = PLAN.kind(task)
+            whose = name if task in SHORT else f"{name}, {PLAN.target_title(task)}"
             out += [
-                ("Subtyping", f"{here}/subtyping_{k}.png", f"{name}: {t}", k)
-                for k, t in (
-                    ("roc", "ROC"),
-                    ("pr", "precision and recall"),
-                    ("confusion", "confusion"),
-                    ("calibration", "calibration"),
-                )
+                (kind.section, f"{here}/{task}_{k}.png", f"{whose}: {text}", k)
+                for k, text in kind.figures.items()
             ]
-        if "survival" in PLAN.tasks(c):
-            out.append(
-                ("Survival", f"{here}/survival_km.png", f"{name}: Kaplan-Meier", "km")
-            )
-            out.append(
-                (
-                    "Survival",
-                    f"{here}/survival_auc.png",
-                    f"{name}: time-dependent AUC",
-                    "time_auc",
-                )
-            )
         if c in TRAINED:
             for v in VARIANTS:
                 out += [

@@ -92,7 +92,10 @@ rule pool_expression:
 rule select_genes:
     input:
         expression=P.rna,
-        patients=P.patients,
+        # Methods that look at labels look at those of one target; the others read no outcome at all.
+        labels=lambda w: (
+            P.outcomes.of(w, task=t) if (t := PLAN.selecting_task(w.cohort)) else []
+        ),
         splits=P.splits,
     output:
         genes=P.genes,
@@ -109,7 +112,12 @@ rule select_genes:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        settings=CONFIG["rna"],
+        settings={
+            **CONFIG["rna"],
+            "selection": {
+                k: v for k, v in CONFIG["rna"]["selection"].items() if k != "target"
+            },
+        },
         fold=lambda w: w.fold,
         seed=SEED,
         code=code("select_genes"),

@@ -160,6 +160,8 @@ rule evaluate_transfer:
             P.embeddings.of(w, cohort=w.source, fold=f) for f in PLAN.folds(w.scheme)
         ],
         source_patients=P.patients.at(cohort="{source}"),
+        source_outcomes=P.outcomes.at(cohort="{source}"),
+        target_outcomes=P.outcomes.at(cohort="{target}"),
         source_splits=P.splits.at(cohort="{source}"),
         source_leaks=P.leaks_of_models.at(cohort="{source}"),
         target_embeddings=lambda w: [
@@ -172,13 +174,11 @@ rule evaluate_transfer:
         splits=f"{HERE}/splits.tsv",
         leaks=f"{HERE}/leaks_{{encoder}}.json",
     output:
-        predictions=P.predictions.at(
-            cohort="{target}", scheme=FROM, task="survival", method="{variant}"
-        ),
+        predictions=P.predictions.at(cohort="{target}", scheme=FROM, method="{variant}"),
     log:
-        P.log("evaluate_transfer", "target", "encoder", FROM, "variant"),
+        P.log("evaluate_transfer", "target", "encoder", FROM, "task", "variant"),
     benchmark:
-        P.benchmark("evaluate_transfer", "target", "encoder", FROM, "variant")
+        P.benchmark("evaluate_transfer", "target", "encoder", FROM, "task", "variant")
     conda:
         f"../envs/{PROBING}.yaml"
     threads: 1
@@ -187,6 +187,7 @@ rule evaluate_transfer:
         runtime=lambda w, attempt: 60 * attempt,
     params:
         settings=PROBE_SETTINGS,
+        task=lambda w: PLAN.target(w.source, w.task),
         names=lambda w: {
             "cohort": w.target,
             "encoder": w.encoder,
@@ -236,7 +237,11 @@ rule plot_transfer:
                 w,
                 cohort=w.target,
                 scheme=f"{w.scheme}_from_{w.source}",
-                task="survival",
+                task=next(
+                    t.task
+                    for t in PLAN.transfers
+                    if (t.source, t.target) == (w.source, w.target)
+                ),
                 method=v,
             )
             for v in PLAN.variants

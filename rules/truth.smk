@@ -15,6 +15,7 @@ rule evaluate_ceiling:
     input:
         factors=lambda w: f"{PLAN.simulated_folder(w.cohort)}/truth/factors.tsv",
         patients=P.patients,
+        outcomes=P.outcomes,
         splits=P.splits,
         leaks=P.leaks,
     output:
@@ -33,6 +34,7 @@ rule evaluate_ceiling:
         runtime=20,
     params:
         settings=PROBE_SETTINGS,
+        target=lambda w: PLAN.target(w.cohort, w.task),
         names=lambda w: {"cohort": w.cohort, "encoder": "none", "scheme": w.scheme},
         seed=SEED,
         code=code("evaluate_ceiling"),

@@ -210,11 +210,13 @@ def test_formulas_are_defused(cell, safe):
 )
 def test_formula_in_a_clinical_label(tmp_path):
     """A label that is a formula is written so that a spreadsheet shows it; identifiers stay as they are."""
-    from read_clinical import main
+    from read_target import main
 
     path = tmp_path / "c.tsv"
     path.write_text("patient_id\tlabel\ttime_days\tevent\nP1\t=cmd|'/C calc'!A0\t3\t1\nP2\tIDC\t5\t0\n")
-    main({"path": str(path)}, tmp_path / "out.tsv", tmp_path / "out.json")
+    files = {name: tmp_path / f"{name}.tsv" for name in ("out", "flow", "facts")}
+    source = {"path": str(path), "endpoint": "none"}
+    main(source, {"name": "subtyping", "kind": "class"}, patients=path, study=path, **files)
     written = read_table(tmp_path / "out.tsv")
     assert written["label"].tolist() == ["'=cmd|'/C calc'!A0", "IDC"]
     assert written["patient_id"].tolist() == ["P1", "P2"]

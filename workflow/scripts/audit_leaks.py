@@ -11,6 +11,7 @@ from mirror.audit.provenance import read_all_fitted
 from mirror.audit.run import conclude, read_expression_rows, run_audit
 from mirror.config.audit import AuditSettings
 from mirror.io.splits import read_splits
+from mirror.io.tables import read_outcomes
 
 
 def main(
@@ -22,6 +23,7 @@ def main(
     expression: Path | None = None,
     fitted: Sequence[Path] = (),
     site_preserving: bool | None = None,
+    labels: Sequence[Path] = (),
 ) -> None:
     """Write the audit of one scheme.
 
@@ -42,6 +44,8 @@ def main(
     site_preserving : bool, optional
         Whether the scheme promises to keep sites together; when not given, as ``splits.json``
         beside the splits says.
+    labels : sequence of Path
+        Outcomes of targets with classes.
     """
     table = read_splits(splits)
     made = splits.with_suffix(".json")
@@ -56,6 +60,7 @@ def main(
         expression=None if expression is None else read_expression_rows(expression, table["patient_id"].unique()),
         fitted=read_all_fitted(fitted),
         site_preserving=site_preserving,
+        labels={path.stem: read_outcomes(path)["label"] for path in labels},
     )
     conclude(checks, out)
 
@@ -80,6 +85,7 @@ if "snakemake" in globals():
             patients=one("patients"),
             slides=one("slides"),
             expression=one("rna"),
+            labels=listed("labels"),
             fitted=[
                 path for kind in ("transforms", "checkpoints", "embeddings", "predictions") for path in listed(kind)
             ],

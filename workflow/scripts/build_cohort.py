@@ -9,8 +9,10 @@ import pandas as pd
 
 from mirror.cohort.build import build_cohort
 from mirror.cohort.labels import apply_labels
+from mirror.config.sources import ClinicalSource
 from mirror.core.atomic import write_tsv
 from mirror.core.barcodes import patient_id as patient_of
+from mirror.readers.clinical.read import read_clinical
 
 TEXT = {"slide_id": str, "patient_id": str, "message": str, "fingerprint": str, "label": str, "site": str}
 
@@ -24,6 +26,14 @@ def read_status(paths: list[Path]) -> pd.DataFrame | None:
     return table
 
 
+def without_labels(table: pd.DataFrame, exclude: dict) -> tuple[pd.DataFrame, list[dict]]:
+    """Leave out patients by their label, before or after merging, and count them."""
+    labels, _ = read_clinical(ClinicalSource(**exclude["source"]), table["patient_id"])
+    mine = table.assign(label=table["patient_id"].map(labels.set_index("patient_id")["label"]))
+    kept, counts = apply_labels(mine, exclude["map"], exclude["labels"], 1)
+    return kept.drop(columns="label"), counts
+
+
 def main(
     *,
     tiles: list[Path],
@@ -32,15 +42,20 @@ def main(
     clinical: Path | None,
     clinical_report: Path | None,
     out: dict[str, Path],
-    settings: dict,
+    require: str,
     max_failed_fraction: float,
     excluded: dict[str, str],
+    exclude: dict | None = None,
 ) -> None:
-    """Read what exists, join it, write the four tables; ``excluded`` slides of the slide table are counted."""
+    """Read what exists, join it, write the tables; ``excluded`` slides of the slide table are counted.
+
+    ``exclude`` says whose patients are left out by their label: ``labels``, ``map`` (mergers) and the clinical
+    ``source`` of the labels.
+    """
     log = logging.getLogger("mirror")
     table, steps = None, []
     if clinical:
-        table = pd.read_csv(clinical, sep="\t", dtype=TEXT)
+        table = pd.read_csv(clinical, sep="\t", dtype=TEXT, keep_default_na=False, na_values=[""])
         steps = list(json.loads(clinical_report.read_text()).get("flow", [])) if clinical_report else []
     obs = anndata.read_h5ad(rna, backed="r").obs if rna else None
     status = [read_status(paths) for paths in (tiles, *features.values())]
@@ -60,22 +75,23 @@ def main(
                 }
             )
             table = table[mine]
-        table, counts = apply_labels(
-            table, settings["label_map"], settings["exclude_labels"], settings["min_label_count"]
-        )
-        steps += counts
+        if exclude:
+            table, counts = without_labels(table, exclude)
+            steps += counts
     cohort = build_cohort(
         tiles=status[0],
         features=[frame for frame in status[1:] if frame is not None],
         clinical=table,
         rna=obs,
-        require=settings["require"],
+        require=require,
         max_failed_fraction=max_failed_fraction,
         clinical_flow=steps,
         excluded=excluded,
     )
     for row in cohort.flow.itertuples():
         log.info("%s: %d %s kept, %d dropped %s", row.step, row.kept, row.unit, row.dropped, row.reason)
+    study = cohort.patients if table is None else table
+    write_tsv(out.pop("study"), study[["patient_id"]])
     for name, path in out.items():
         write_tsv(path, getattr(cohort, name))
 
@@ -91,8 +107,9 @@ if "snakemake" in globals():
             rna=Path(given.rna) if given.rna else None,
             clinical=Path(given.clinical) if given.clinical else None,
             clinical_report=Path(given.clinical_report) if given.clinical_report else None,
-            out={k: Path(snakemake.output[k]) for k in ("patients", "slides", "flow", "failures")},
-            settings=snakemake.params.settings,
+            out={k: Path(snakemake.output[k]) for k in ("patients", "study", "slides", "flow", "failures")},
+            require=snakemake.params.require,
+            exclude=snakemake.params.exclude,
             max_failed_fraction=snakemake.params.max_failed_fraction,
             excluded=snakemake.params.excluded,
         ),

@@ -12,15 +12,16 @@ from mirror.core.atomic import write_tsv
 from mirror.evaluation.score import METRIC_COLUMNS, compute_metrics
 from mirror.io.predictions import fit_notes
 from mirror.io.splits import read_splits
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes
 from mirror.plan.paths import names_in
+from mirror.targets.registry import Target
 
 log = logging.getLogger("mirror")
 
 
 def main(
     predictions: list[Path],
-    patients: list[Path],
+    outcomes: list[Path],
     splits: list[Path],
     embeddings: list[Path],
     settings: dict[str, Any],
@@ -29,21 +30,23 @@ def main(
     comparisons: Path,
     notes: Path | None = None,
     truth: Sequence[Path] = (),
+    targets: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Score all predictions.
 
-    Cohort and scheme of ``patients`` and ``splits`` are read from their paths. ``notes``
+    Cohort, target and scheme of ``outcomes`` and ``splits`` are read from their paths. ``notes``
     takes the metrics that were left out, and why, and what the fits noted;
     ``truth`` are tables of truth recovery, which
     join the metrics as they are.
     """
     tables = compute_metrics(
         predictions,
-        {names_in("patients", path)["cohort"]: read_patients(path) for path in patients},
+        {tuple(names_in("outcomes", path).values()): read_outcomes(path) for path in outcomes},
         {tuple(names_in("splits", path).values()): read_splits(path) for path in splits},
         EvaluationSettings(**settings),
         embeddings,
         seed,
+        [Target.of(target) for target in targets],
     )
     known = [pd.read_csv(path, sep="\t", dtype={"fold": str}) for path in truth]
     joined = pd.concat([tables.metrics, *known], ignore_index=True)[METRIC_COLUMNS]
@@ -63,7 +66,8 @@ if "snakemake" in globals():
     run_step(
         lambda: main(
             predictions=[Path(path) for path in step.input.predictions],
-            patients=[Path(path) for path in step.input.patients],
+            outcomes=[Path(path) for path in step.input.outcomes],
+            targets=list(step.params.targets),
             splits=[Path(path) for path in step.input.splits],
             embeddings=[Path(path) for path in step.input.embeddings],
             truth=[Path(path) for path in step.input.truth],

@@ -14,13 +14,15 @@ from mirror.config.evaluation import EvaluationSettings
 from mirror.dataset.patches import Slides
 from mirror.io.predictions import Names, write_predictions
 from mirror.io.splits import read_splits
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
+from mirror.targets.registry import Target
 
 
 def main(
     baseline: str,
-    task: str,
+    target: dict[str, Any],
     patients: Path,
+    outcomes: Path,
     splits: Path,
     slides: Path,
     features: Path | None,
@@ -45,7 +47,7 @@ def main(
     of the patients table that count as clinical covariates beside age, sex and stage.
     """
     modality = find_baseline(baseline).modality
-    sources: list[Path] = [patients, splits]
+    sources: list[Path] = [patients, outcomes, splits]
     bags = genes = None
     with ExitStack() as held:
         if device != "cpu":  # the environments of most baselines have no torch
@@ -64,9 +66,9 @@ def main(
             sources += [rna, *transforms]
         result = evaluate_baseline(
             baseline,
-            read_patients(patients),
+            with_outcomes(read_patients(patients), read_outcomes(outcomes)),
             read_splits(splits),
-            task,
+            Target.of(target),
             Names(**names),
             EvaluationSettings(**settings),
             seed,
@@ -76,7 +78,7 @@ def main(
             device,
             (*COVARIATES, *covariates),
         )
-    write_predictions(out, result.rows, task, result.metadata)
+    write_predictions(out, result.rows, result.columns, result.metadata)
 
 
 if "snakemake" in globals():
@@ -86,8 +88,9 @@ if "snakemake" in globals():
     run_step(
         lambda: main(
             baseline=step.wildcards.baseline,
-            task=step.wildcards.task,
+            target=step.params.target,
             patients=Path(step.input.patients),
+            outcomes=Path(step.input.outcomes),
             splits=Path(step.input.splits),
             slides=Path(step.input.slides),
             features=Path(step.params.features) if step.params.features else None,

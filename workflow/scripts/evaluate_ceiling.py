@@ -8,13 +8,15 @@ from mirror.core.reserved import CEILING
 from mirror.evaluation.simulated.ceiling import evaluate_ceiling, read_factors
 from mirror.io.predictions import Names, write_predictions
 from mirror.io.splits import read_splits
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
+from mirror.targets.registry import Target
 
 
 def main(
-    task: str,
+    target: dict[str, Any],
     factors: Path,
     patients: Path,
+    outcomes: Path,
     splits: Path,
     settings: dict[str, Any],
     names: dict[str, str],
@@ -24,15 +26,15 @@ def main(
     """Write what a linear head on the truth predicts for every test patient."""
     result = evaluate_ceiling(
         read_factors(factors),
-        read_patients(patients),
+        with_outcomes(read_patients(patients), read_outcomes(outcomes)),
         read_splits(splits),
-        task,
+        Target.of(target),
         Names(**names, method=CEILING),
         EvaluationSettings(**settings),
         seed,
-        [factors, patients, splits],
+        [factors, patients, outcomes, splits],
     )
-    write_predictions(out, result.rows, task, result.metadata)
+    write_predictions(out, result.rows, result.columns, result.metadata)
 
 
 if "snakemake" in globals():
@@ -41,9 +43,10 @@ if "snakemake" in globals():
     smk = snakemake
     run_step(
         lambda: main(
-            task=smk.wildcards.task,
+            target=smk.params.target,
             factors=Path(smk.input.factors),
             patients=Path(smk.input.patients),
+            outcomes=Path(smk.input.outcomes),
             splits=Path(smk.input.splits),
             settings=smk.params.settings,
             names=dict(smk.params.names),

@@ -7,13 +7,15 @@ from mirror.config.evaluation import EvaluationSettings
 from mirror.evaluation.embeddings import evaluate_embeddings
 from mirror.io.predictions import Names, write_predictions
 from mirror.io.splits import read_splits
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
+from mirror.targets.registry import Target
 
 
 def main(
-    task: str,
+    target: dict[str, Any],
     embeddings: list[Path],
     patients: Path,
+    outcomes: Path,
     splits: Path,
     settings: dict[str, Any],
     names: dict[str, str],
@@ -22,19 +24,19 @@ def main(
 ) -> None:
     """Probe the embeddings and write the predictions.
 
-    ``task`` is subtyping or survival; ``names`` holds cohort, encoder, scheme and method;
+    ``target`` is name, kind and order; ``names`` holds cohort, encoder, scheme and method;
     ``settings`` is the configuration's ``evaluation`` section.
     """
     result = evaluate_embeddings(
         embeddings,
-        read_patients(patients),
+        with_outcomes(read_patients(patients), read_outcomes(outcomes)),
         read_splits(splits),
-        task,
+        Target.of(target),
         Names(**names),
         EvaluationSettings(**settings),
         seed,
     )
-    write_predictions(out, result.rows, task, result.metadata)
+    write_predictions(out, result.rows, result.columns, result.metadata)
 
 
 if "snakemake" in globals():
@@ -43,9 +45,10 @@ if "snakemake" in globals():
     step = snakemake
     run_step(
         lambda: main(
-            task=step.wildcards.task,
+            target=step.params.target,
             embeddings=[Path(path) for path in step.input.embeddings],
             patients=Path(step.input.patients),
+            outcomes=Path(step.input.outcomes),
             splits=Path(step.input.splits),
             settings=step.params.settings,
             names=dict(step.params.names),

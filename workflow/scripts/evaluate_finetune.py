@@ -11,13 +11,15 @@ from mirror.evaluation.finetune import evaluate_finetuned
 from mirror.io.checkpoints import load_checkpoint
 from mirror.io.predictions import Names, write_predictions
 from mirror.io.splits import read_splits
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
+from mirror.targets.registry import Target
 
 
 def main(
-    task: str,
+    target: dict[str, Any],
     checkpoints: Sequence[Path],
     patients: Path,
+    outcomes: Path,
     slides: Path,
     splits: Path,
     expression: Path | None,
@@ -57,14 +59,14 @@ def main(
         result = evaluate_finetuned(
             {path.stem: path for path in checkpoints},
             load,
-            read_patients(patients),
+            with_outcomes(read_patients(patients), read_outcomes(outcomes)),
             read_splits(splits),
-            task,
+            Target.of(target),
             Names(**names),
             EvaluationSettings(**settings),
             seed,
         )
-    write_predictions(out, result.rows, task, result.metadata)
+    write_predictions(out, result.rows, result.columns, result.metadata)
 
 
 if "snakemake" in globals():
@@ -73,9 +75,10 @@ if "snakemake" in globals():
     step = snakemake
     run_step(
         lambda: main(
-            task=step.wildcards.task,
+            target=step.params.target,
             checkpoints=[Path(path) for path in step.input.checkpoints],
             patients=Path(step.input.patients),
+            outcomes=Path(step.input.outcomes),
             slides=Path(step.input.slides),
             splits=Path(step.input.splits),
             expression=Path(step.input.rna) if step.input.rna else None,

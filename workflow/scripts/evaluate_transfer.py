@@ -7,7 +7,8 @@ from mirror.config.evaluation import EvaluationSettings
 from mirror.evaluation.transfer.risk import transfer_risk
 from mirror.io.predictions import Names, write_predictions
 from mirror.io.splits import read_splits
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
+from mirror.targets.registry import Target
 
 
 def main(
@@ -16,26 +17,33 @@ def main(
     source_splits: Path,
     target_embeddings: list[Path],
     target_patients: Path,
+    outcomes: tuple[Path, Path],
+    task: dict[str, Any],
     splits: Path,
     settings: dict[str, Any],
     names: dict[str, str],
     seed: int,
     out: Path,
 ) -> None:
-    """Fit on the source's training patients, rank those of the target that ``splits`` (of the transfer) test."""
+    """Fit on the source's training patients, rank those of the target that ``splits`` (of the transfer) test.
+
+    ``outcomes`` are those of the source and of the target, of the survival target ``task``.
+    """
+    theirs, ours = (read_outcomes(path) for path in outcomes)
     mine = read_splits(splits)
     result = transfer_risk(
         source_embeddings,
-        read_patients(source_patients),
+        with_outcomes(read_patients(source_patients), theirs),
         read_splits(source_splits),
         target_embeddings,
-        read_patients(target_patients),
+        with_outcomes(read_patients(target_patients), ours),
         Names(**names),
         EvaluationSettings(**settings),
         seed,
         allowed=set(mine.loc[mine["set"] == "test", "patient_id"]),
+        task=Target.of(task),
     )
-    write_predictions(out, result.rows, "survival", result.metadata)
+    write_predictions(out, result.rows, result.columns, result.metadata)
 
 
 if "snakemake" in globals():
@@ -49,6 +57,8 @@ if "snakemake" in globals():
             source_splits=Path(step.input.source_splits),
             target_embeddings=[Path(path) for path in step.input.target_embeddings],
             target_patients=Path(step.input.target_patients),
+            outcomes=(Path(step.input.source_outcomes), Path(step.input.target_outcomes)),
+            task=step.params.task,
             splits=Path(step.input.splits),
             settings=step.params.settings,
             names=dict(step.params.names),

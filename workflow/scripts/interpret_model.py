@@ -6,7 +6,7 @@ from typing import Any
 from mirror.compute.device import hold_gpu
 from mirror.config.interpretation import InterpretationSettings
 from mirror.interpretation.interpret import FoldFiles, interpret
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
 
 
 def main(
@@ -14,6 +14,7 @@ def main(
     embeddings: list[Path],
     checkpoints: list[Path],
     patients: Path,
+    outcomes: list[Path],
     rna: Path | None,
     gene_sets: Path | None,
     predictions: Path | None,
@@ -30,7 +31,7 @@ def main(
     with hold_gpu(device):
         interpret(
             files,
-            read_patients(patients),
+            with_outcomes(read_patients(patients), *map(read_outcomes, outcomes)),
             rna,
             gene_sets,
             predictions,
@@ -53,6 +54,7 @@ if "snakemake" in globals():
             embeddings=[Path(p) for p in smk.input.embeddings],
             checkpoints=[Path(p) for p in smk.input.checkpoints],
             patients=Path(smk.input.patients),
+            outcomes=[Path(p) for p in (smk.input.labels, smk.input.follow_up) if p],
             rna=Path(smk.input.rna) if smk.input.rna else None,
             gene_sets=Path(smk.input.gene_sets) if smk.input.gene_sets else None,
             predictions=Path(smk.input.predictions) if smk.input.predictions else None,

@@ -24,11 +24,6 @@ ORDER = [
     "Retrieval", "Transfer", "Ablation", "Truth recovery", "Style: does it cluster?", "Prototypes", "Attention",
     "Embeddings", "Pre-training", "Reproducing this",
 ]  # fmt: skip
-TABLE_SECTION = {
-    "subtyping": "Result", "survival": "Result", "more_subtyping": "Subtyping", "more_survival": "Survival",
-    "fewshot_subtyping": "Few-shot", "fewshot_survival": "Few-shot", "retrieval": "Retrieval", "transfer": "Transfer",
-    "ablation_subtyping": "Ablation", "ablation_survival": "Ablation", "truth_recovery": "Truth recovery",
-}  # fmt: skip
 STYLE_COLUMNS = {
     "variant": "variant", "prototypes": "prototypes", "perplexity": "in effective use", "agreement": "agreement",
     "agreement_chance": "by chance", "agreement_p": "p", "stability_ari": "stability (ARI)",
@@ -42,7 +37,6 @@ STYLE = (
     "that are associated with the label, with survival and with a gene set at a false discovery rate of 0.05."
 )
 COLLAPSED = 0.95  # share of slides that one prototype wins
-SHOWN = {"subtyping": "auroc", "survival": "c_index"}
 PROTOTYPE_COLUMNS = [
     "prototype", "use", "spread", "match", "tiles_agree", "reason", "label_test", "label_value", "label_fdr",
     "hazard_ratio", "hr_low", "hr_high", "survival_fdr",
@@ -115,24 +109,27 @@ def main(
     encoders: dict[str, Any],
     simulated: list[str],
     notes: list[str],
+    shown: dict[str, str],
     identifiers: Identifiers,
     out: Path,
 ) -> None:
     """Collect everything and render it."""
-    sections = {name: Section(name) for name in ORDER}
+    drawn = [section for section, *_ in figures if section not in ORDER]  # kinds of target with a section of their own
+    at = ORDER.index("Survival") + 1
+    sections = {name: Section(name) for name in [*ORDER[:at], *dict.fromkeys(drawn), *ORDER[at:]]}
     audits = {", ".join(names_in("audit", p).values()): json.loads(p.read_text()) for p in leaks}
     for check in (check for audit in audits.values() for check in audit["checks"]):
         check["message"] = identifiers.text(str(check.get("message", "")))
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str})
     compared = pd.read_csv(comparisons, sep="\t", dtype={"head_a": str, "head_b": str})
     for scheme in config["splits"]:
-        sections["Result"].answer += answers(numbers, compared, scheme, SHOWN, titles)
+        sections["Result"].answer += answers(numbers, compared, scheme, shown, titles)
     if any(simulated):
         sections["Result"].paragraphs.append(CEILING)
     for entry in json.loads(tables.read_text()):
         markup = (tables.parent / f"{entry['name']}.html").read_text(encoding="utf-8")
         words = (tables.parent / f"{entry['name']}.md").read_text(encoding="utf-8").strip().splitlines()[-1]
-        sections[TABLE_SECTION[entry["kind"]]].table(markup, f"{entry['title']} ({entry['scheme']})", words)
+        sections[entry["section"]].table(markup, f"{entry['title']} ({entry['scheme']})", words)
     for section, path, title, caption in figures:
         text = plain_caption((captions / f"{caption}.rst").read_text(encoding="utf-8"))
         sections[section].figure(Path(path), title, text)
@@ -218,6 +215,7 @@ if "snakemake" in globals():
             encoders=smk.params.encoders,
             simulated=list(smk.params.simulated),
             notes=list(smk.params.notes),
+            shown=dict(smk.params.shown),
             identifiers=Identifiers.read(smk.params.identifiers, smk.input.key),
             out=Path(smk.output.report),
         ),

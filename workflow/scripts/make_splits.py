@@ -10,10 +10,17 @@ from mirror.cohort.splits.published import read_published
 from mirror.cohort.splits.stratified import make_splits
 from mirror.config.splits import SplitSettings
 from mirror.core.atomic import write_json, write_tsv
+from mirror.io.tables import read_table
 
 
 def main(
-    patients: Path, out: Path, settings: dict[str, Any], seed: int, cohort: str = "", report: Path | None = None
+    patients: Path,
+    out: Path,
+    settings: dict[str, Any],
+    seed: int,
+    cohort: str = "",
+    report: Path | None = None,
+    strata: Path | None = None,
 ) -> None:
     """Write ``splits.tsv`` and, beside it, ``splits.json`` with counts and messages.
 
@@ -31,9 +38,15 @@ def main(
         Filled in for ``{cohort}`` in the path of published splits.
     report : Path, optional
         Counts and messages; ``splits.json`` beside ``out`` when not given.
+    strata : Path, optional
+        What folds are balanced in, as `gather_strata` writes it.
     """
     scheme = SplitSettings.model_validate(settings)
     table = pd.read_csv(patients, sep="\t", dtype={"patient_id": str, "label": str, "site": str})
+    if strata is not None:
+        known = read_table(strata, ["patient_id"]).set_index("patient_id")
+        for column in known:
+            table[column] = known[column].reindex(table["patient_id"]).to_numpy()
     facts: dict[str, Any] = {"kind": scheme.kind, "folds": scheme.folds, "repeats": scheme.repeats, "seed": seed}
     if scheme.kind == "published":
         folder = str(scheme.path).replace("{cohort}", cohort)
@@ -63,6 +76,7 @@ if "snakemake" in globals():
             seed=snakemake.params.seed,
             cohort=snakemake.wildcards.get("cohort", ""),
             report=Path(found) if (found := snakemake.output.get("report")) else None,
+            strata=Path(given) if (given := snakemake.input.get("strata")) else None,
         ),
         snakemake.log[0],
     )

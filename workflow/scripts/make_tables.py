@@ -8,16 +8,17 @@ from pathlib import Path
 import pandas as pd
 
 from mirror.core.atomic import write_json
+from mirror.plan.kinds import find_kinds
+from mirror.plan.targets import SHORT
 from mirror.report.tables.build import Table, build_table, write_table
 from mirror.report.tables.reported import read_reported
 
-SUBTYPING = ["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
-SUBTYPING_MORE = ["auprc", "kappa", "brier", "ece"]
 SURVIVAL = ["c_index", "c_index_uno", "auc_mean", "ibs"]
 TRUTH = ["r2_shared", "r2_slide", "r2_rna"]
 TRANSFER = "transfer"
 RETRIEVAL = ["recall_at_1", "recall_at_5", "recall_at_10", "median_rank"]
 FULL = ("linear", "supervised", "finetune")
+TARGETS = [{"name": name, "kind": kind, "title": name.capitalize()} for name, kind in SHORT.items()]
 
 TRUTH_LEGEND = (
     "R² of a ridge regression from an embedding (or from the input itself: mean and SD of the patch features, the "
@@ -44,93 +45,81 @@ TRANSFER_LEGEND = (
 )
 
 
-def wanted(variants: list[str], k: int, horizons_days: Sequence[float] = ()) -> list[dict]:
-    """Every table: name, title, and which rows and columns it takes."""
+def wanted(
+    variants: list[str], k: int, horizons_days: Sequence[float] = (), targets: Sequence[dict] = TARGETS
+) -> list[dict]:
+    """Every table: name, title, section of the report, and which rows and columns it takes.
+
+    ``targets`` are name, kind and title of each.
+    """
     horizons = [f"auc_{days:.0f}d" for days in horizons_days]
+    kinds = find_kinds()
+
+    def of_target(target: dict, prefix: str, title: str, columns: Sequence[str], section: str, **more) -> dict:
+        columns = [m for name in columns for m in (horizons if name == "auc_at_horizons" else [name])]
+        spec = {"name": f"{prefix}{target['name']}", "title": title, "task": target["name"], "protocols": FULL}
+        return spec | {"wanted": columns, "section": section} | more
+
+    def inside(target: dict) -> str:
+        """A title within a sentence."""
+        return target["title"].lower() if target["name"] in SHORT else target["title"]
+
+    def few(target: dict) -> dict:
+        words = {"protocols": ("fewshot",), "legend": FEWSHOT_LEGEND}
+        words["note"] = kinds[target["kind"]].few_note.format(k=k)
+        return of_target(
+            target, "fewshot_", f"{k}-shot {inside(target)}", kinds[target["kind"]].few, "Few-shot", **words
+        )
+
+    def second(target: dict) -> dict:
+        kind = kinds[target["kind"]]
+        return of_target(target, "more_", f"{target['title']}: {kind.more_title}", kind.more, kind.section)
+
+    retrieval = {
+        "name": "retrieval",
+        "title": "Cross-modal retrieval",
+        "task": "retrieval",
+        "protocols": ("zeroshot",),
+        "wanted": RETRIEVAL,
+        "legend": RETRIEVAL_LEGEND,
+        "section": "Retrieval",
+    }
+    truth = {
+        "name": "truth_recovery",
+        "title": "Truth recovery (simulated)",
+        "task": "truth",
+        "protocols": ("readout",),
+        "wanted": TRUTH,
+        "legend": TRUTH_LEGEND,
+        "section": "Truth recovery",
+    }
     return [
-        {"name": "subtyping", "title": "Subtyping", "task": "subtyping", "protocols": FULL, "wanted": SUBTYPING},
-        {"name": "survival", "title": "Survival", "task": "survival", "protocols": FULL, "wanted": SURVIVAL},
-        {
-            "name": "more_subtyping",
-            "title": "Subtyping: precision-recall, agreement, calibration",
-            "task": "subtyping",
-            "protocols": FULL,
-            "wanted": SUBTYPING_MORE,
-        },
-        {
-            "name": "more_survival",
-            "title": "Survival: AUC at the horizons",
-            "task": "survival",
-            "protocols": FULL,
-            "wanted": horizons,
-        },
-        {
-            "name": "fewshot_subtyping",
-            "title": f"{k}-shot subtyping",
-            "task": "subtyping",
-            "protocols": ("fewshot",),
-            "wanted": SUBTYPING,
-            "legend": FEWSHOT_LEGEND,
-            "note": f"{k} training patients per class, drawn without replacement, the same for every method.",
-        },
-        {
-            "name": "fewshot_survival",
-            "title": f"{k}-shot survival",
-            "task": "survival",
-            "protocols": ("fewshot",),
-            "wanted": [*SURVIVAL[:3], "training_events"],
-            "legend": FEWSHOT_LEGEND,
-            "note": f"{k} training patients per time bin, half with an event and half without, drawn without "
-            "replacement, the same for every method. Events per draw: mean over folds and draws.",
-        },
-        {
-            "name": "retrieval",
-            "title": "Cross-modal retrieval",
-            "task": "retrieval",
-            "protocols": ("zeroshot",),
-            "wanted": RETRIEVAL,
-            "legend": RETRIEVAL_LEGEND,
-        },
-        {
-            "name": "ablation_subtyping",
-            "title": "Ablation: subtyping",
-            "task": "subtyping",
-            "protocols": FULL,
-            "wanted": SUBTYPING,
-            "methods": variants,
-        },
-        {
-            "name": "ablation_survival",
-            "title": "Ablation: survival",
-            "task": "survival",
-            "protocols": FULL,
-            "wanted": SURVIVAL,
-            "methods": variants,
-        },
-        {
-            "name": "truth_recovery",
-            "title": "Truth recovery (simulated)",
-            "task": "truth",
-            "protocols": ("readout",),
-            "wanted": TRUTH,
-            "legend": TRUTH_LEGEND,
-        },
+        *(of_target(t, "", t["title"], kinds[t["kind"]].metrics, "Result") for t in targets),
+        *(second(t) for t in targets if kinds[t["kind"]].more),
+        *(few(t) for t in targets),
+        retrieval,
+        *(
+            of_target(t, "ablation_", f"Ablation: {inside(t)}", kinds[t["kind"]].metrics, "Ablation", methods=variants)
+            for t in targets
+        ),
+        truth,
     ]
 
 
-def transfers(sources: list[tuple[str, str]], titles: dict[str, str]) -> list[dict]:
-    """A table for each source and split scheme of ``sources``; its columns are the target cohorts."""
+def transfers(sources: list[tuple[str, ...]], titles: dict[str, str]) -> list[dict]:
+    """A table for each source, split scheme and survival target of ``sources``; its columns are the target cohorts."""
     return [
         {
             "name": f"{TRANSFER}_{scheme}_from_{source}",
             "title": f"Zero-shot transfer of risk from {titles.get(source, source)} ({scheme})",
-            "task": "survival",
+            "task": task,
+            "section": "Transfer",
             "protocols": (TRANSFER,),
             "wanted": SURVIVAL,
             "legend": TRANSFER_LEGEND,
             "scheme": f"{scheme}_from_{source}",
         }
-        for source, scheme in sources
+        for source, scheme, task in sources
     ]
 
 
@@ -144,11 +133,12 @@ def allowed_leaks(files: list[Path]) -> str:
     return "LEAKS ALLOWED: " + "; ".join(f"{k} ({v})" for k, v in found.items()) + "." if found else ""
 
 
-def row_notes(numbers: pd.DataFrame, fits: pd.DataFrame | None, scheme: str) -> str:
-    """What some rows of the survival table are made of: the covariates of Clinical Cox, where a recipe was chosen."""
+def row_notes(numbers: pd.DataFrame, fits: pd.DataFrame | None, scheme: str, task: str = "survival") -> str:
+    """What some rows of a survival table are made of: the covariates of Clinical Cox, where a recipe was chosen."""
     out = []
     if fits is not None and len(fits):
-        told = fits[(fits["scheme"] == scheme) & fits["reason"].astype(str).str.contains("covariates: ")]
+        of_task = fits[fits["task"] == task] if "task" in fits else fits
+        told = of_task[(of_task["scheme"] == scheme) & of_task["reason"].astype(str).str.contains("covariates: ")]
         for cohort, rows in told.groupby("cohort", sort=False):
             used = rows["reason"].str.split("covariates: ").str[-1].drop_duplicates()
             out.append(f"Clinical Cox of {cohort}: {' or '.join(used)}.")
@@ -170,13 +160,14 @@ def main(
     reported: Path | None,
     folder: Path,
     index: Path,
-    sources: Sequence[tuple[str, str]] = (),
+    sources: Sequence[tuple[str, ...]] = (),
     horizons_days: Sequence[float] = (),
     notes: Path | None = None,
+    targets: Sequence[dict] = TARGETS,
 ) -> None:
     """Write every table that has rows, and ``index.json`` that lists them in order.
 
-    ``sources`` are the (source cohort, split scheme) of the transfers; ``horizons_days`` those of the AUC;
+    ``sources`` are the (source cohort, split scheme, target) of the transfers; ``horizons_days`` those of the AUC;
     ``notes`` is what the fits noted.
     """
     numbers = pd.read_csv(metrics, sep="\t", dtype={"fold": str, "head": str, "events": "Float64"})
@@ -185,20 +176,24 @@ def main(
     fits = pd.read_csv(notes, sep="\t", dtype=str) if notes else None
     listed = []
     leaking = allowed_leaks(audits)
+    survival = [target["name"] for target in targets if target["kind"] == "survival"]
 
     def write(kind: str, scheme: str, spec: dict) -> None:
+        section = spec.pop("section")
         note = " ".join(filter(None, [spec.get("note", ""), leaking]))
         spec = {"scheme": scheme, "reported": elsewhere, **spec, "note": note}
         table: Table | None = build_table(numbers, compared, **spec)
         if table:
             write_table(table, folder, titles)
-            listed.append({"name": table.name, "kind": kind, "title": table.title, "scheme": spec["scheme"]})
+            listed.append(
+                {"name": table.name, "kind": kind, "title": table.title, "scheme": spec["scheme"], "section": section}
+            )
 
     for scheme in schemes:
-        for spec in wanted(variants, k, horizons_days):
+        for spec in wanted(variants, k, horizons_days, targets):
             kind = spec["name"]
-            if kind == "survival":
-                spec = {**spec, "note": row_notes(numbers, fits, scheme)}
+            if kind in survival:
+                spec = {**spec, "note": row_notes(numbers, fits, scheme, kind)}
             write(kind, scheme, spec if len(schemes) == 1 else {**spec, "name": f"{scheme}_{kind}"})
     for spec in transfers(list(sources), titles):
         write(TRANSFER, "", {**spec, "reported": None})
@@ -223,6 +218,7 @@ if "snakemake" in globals():
             snakemake.params.sources,
             snakemake.params.horizons,
             Path(snakemake.input.notes),
+            list(snakemake.params.targets),
         ),
         snakemake.log[0],
     )

@@ -7,7 +7,7 @@ import pandas as pd
 from mirror.core.atomic import write_tsv
 from mirror.interpretation.clustering import COLUMNS, measure, read_fold
 from mirror.interpretation.expression import read_associated
-from mirror.io.tables import read_patients
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
 
 PROTOTYPE_COLUMNS = ["variant", "prototype", "use", "match"]
 
@@ -15,6 +15,7 @@ PROTOTYPE_COLUMNS = ["variant", "prototype", "use", "match"]
 def main(
     embeddings: dict[str, dict[str, Path]],
     patients: Path,
+    outcomes: list[Path],
     rna: Path | None,
     gene_sets: Path | None,
     min_set: int,
@@ -28,7 +29,7 @@ def main(
     ``embeddings`` are the files of each variant by fold, of one repeat. Variants that were trained
     without style have no row.
     """
-    people = read_patients(patients)
+    people = with_outcomes(read_patients(patients), *map(read_outcomes, outcomes))
     expression, masks = (
         (None, {}) if rna is None else read_associated(rna, gene_sets, people.index.astype(str), min_set)
     )
@@ -53,6 +54,7 @@ if "snakemake" in globals():
         lambda: main(
             embeddings={v: {f: Path(p) for f, p in of.items()} for v, of in smk.params.files.items()},
             patients=Path(smk.input.patients),
+            outcomes=[Path(p) for p in (smk.input.labels, smk.input.follow_up) if p],
             rna=Path(smk.input.rna) if smk.input.rna else None,
             gene_sets=Path(smk.input.gene_sets) if smk.input.gene_sets else None,
             min_set=smk.params.settings["min_set"],

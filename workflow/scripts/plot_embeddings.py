@@ -6,6 +6,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from mirror.io.tables import read_outcomes
 from mirror.metrics.retrieval import DIRECTIONS, partner_ranks
 from mirror.report.figures.embedding import alignment_heatmap, umap_panels
 from mirror.report.figures.style import save_figure, use_style
@@ -36,10 +37,13 @@ def tested_in(embeddings: list[Path]) -> dict[str, str]:
     return out
 
 
-def main(embeddings: list[Path], seed: int, out: dict[str, Path]) -> None:
+def main(embeddings: list[Path], labels: Path | None, seed: int, out: dict[str, Path]) -> None:
     """UMAP of the first fold; alignment of the first fold and retrieval over all."""
     use_style()
     first = anndata.read_h5ad(embeddings[0])
+    if labels is not None:
+        label = first.obs["patient_id"].astype(str).map(read_outcomes(labels)["label"])
+        first.obs["label"] = label.fillna("").astype(str)
     first.obs["fold"] = first.obs["patient_id"].astype(str).map(tested_in(embeddings))
     matrices = {m: np.asarray(first.obsm[f"X_{m}"], float) for m in ("wsi", "rna", "fused")}
     save_figure(umap_panels(first.obs, matrices, BY, seed), out["umap_png"], out["umap_svg"])
@@ -62,6 +66,7 @@ if "snakemake" in globals():
     run_step(
         lambda: main(
             [Path(p) for p in snakemake.input.embeddings],
+            Path(snakemake.input.labels) if snakemake.input.labels else None,
             snakemake.params.seed,
             {k: Path(v) for k, v in snakemake.output.items()},
         ),

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from mirror.io.slide_maps import SlideMap, read_maps
+from mirror.io.tables import read_outcomes, read_patients, with_outcomes
 from mirror.report.figures.card import Card, draw_card
 from mirror.report.figures.interpretation import Picture, associations, gallery, heatmaps
 from mirror.report.figures.style import empty_figure, save_figure, use_style
@@ -82,6 +83,7 @@ def main(
     folder: Path,
     tables: list[Path],
     patients: Path,
+    outcomes: list[Path],
     predictions: dict[str, Path | None],
     title: str,
     genes: int,
@@ -116,8 +118,7 @@ def main(
     drawn = associations(prototypes, gene_table, sets, genes)
     save_figure(drawn, out["associations_png"], out["associations_svg"])
 
-    people = pd.read_csv(patients, sep="\t", dtype={"patient_id": str, "label": str, "site": str, "stage": str})
-    people = people.set_index("patient_id")
+    people = with_outcomes(read_patients(patients), *map(read_outcomes, outcomes)).drop(columns="patient_id")
     of = {patient: slide for slide, patient in told["slides"].items()}
     by_patient = scores.set_index("patient_id")
     for number, path in enumerate(cards):
@@ -150,6 +151,7 @@ if "snakemake" in globals():
             folder=Path(smk.input.prototypes).parent,
             tables=[Path(p) for p in smk.input.slides],
             patients=Path(smk.input.patients),
+            outcomes=[Path(p) for p in (smk.input.labels, smk.input.follow_up) if p],
             predictions={
                 task: Path(smk.input[task]) if smk.input[task] else None for task in ("subtyping", "survival")
             },

@@ -1,8 +1,9 @@
-"""Read a cohort's clinical table from any supported format to one row per patient."""
+"""Read a cohort's clinical table from any supported format to one row per patient, without outcomes."""
 
 from pathlib import Path
 from typing import Any
 
+from mirror.cohort.outcomes import OUTCOME_COLUMNS, split_facts
 from mirror.config.sources import ClinicalSource
 from mirror.core.atomic import write_json, write_tsv
 from mirror.core.facts import Facts
@@ -37,6 +38,11 @@ def main(
     found = Facts(source["path"])
     patients = [row.patient_id for row in read_slide_table(samples)] if samples is not None else None
     table, said = read_clinical(ClinicalSource(**source), patients, found)
+    # Outcomes are read per target: a table of patients that holds none depends on none.
+    table = table.drop(columns=[name for name in OUTCOME_COLUMNS if name in table])
+    said["flow"] = [row for row in said["flow"] if not row["step"].startswith("follow-up")]
+    found = split_facts(found, outcome=False)
+    said["warnings"], said["facts"] = [f"{fact.subject}: {fact.value}" for fact in found.warnings], found.to_dict()
     for column in table.select_dtypes(object).columns.drop("patient_id"):  # identifiers must still join
         table[column] = table[column].map(
             lambda cell: escape_formula(printable(cell)) if isinstance(cell, str) else cell

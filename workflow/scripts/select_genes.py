@@ -9,6 +9,7 @@ import pandas as pd
 
 from mirror.config.rna import RnaSettings
 from mirror.core.errors import InputError
+from mirror.io.tables import read_outcomes
 from mirror.rna.selection import select_genes
 from mirror.rna.transform import fit_transform
 
@@ -28,7 +29,7 @@ def training_patients(splits: Path, fold: str) -> list[str]:
 def main(
     expression: Path,
     splits: Path,
-    patients: Path,
+    labels: Path | None,
     genes: Path,
     table: Path,
     transform: Path,
@@ -37,13 +38,12 @@ def main(
     seed: int,
     threads: int | None = None,
 ) -> None:
-    """Write the gene list, its table and the fitted transform of one fold."""
+    """Write the gene list, its table and the fitted transform of one fold; ``labels`` are those of one target."""
     rna = RnaSettings(**settings)
     adata = ad.read_h5ad(expression)
     train = training_patients(splits, fold)
-    cohort = pd.read_csv(patients, sep="\t", dtype={"patient_id": str, "label": str}, keep_default_na=False)
-    labels = cohort.set_index("patient_id")["label"].where(lambda label: label != "")
-    chosen = select_genes(adata, labels, train, rna, seed, jobs=threads)
+    known = pd.Series(dtype=object) if labels is None else read_outcomes(labels)["label"]
+    chosen = select_genes(adata, known, train, rna, seed, jobs=threads)
     fitted = fit_transform(adata, train, chosen.genes, rna).with_selection(chosen.patients, chosen.leaks)
     fitted.save(transform)
     chosen.write(genes, table)
@@ -56,7 +56,7 @@ if "snakemake" in globals():
         lambda: main(
             expression=Path(snakemake.input.expression),
             splits=Path(snakemake.input.splits),
-            patients=Path(snakemake.input.patients),
+            labels=Path(snakemake.input.labels) if snakemake.input.labels else None,
             genes=Path(snakemake.output.genes),
             table=Path(snakemake.output.table),
             transform=Path(snakemake.output.transform),

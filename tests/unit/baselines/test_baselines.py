@@ -28,6 +28,7 @@ from mirror.io.features import write_features
 from mirror.io.predictions import Names, read_predictions
 from mirror.plan.registry import find_baselines
 from mirror.rna.transform import fit_transform
+from mirror.plan.targets import SHORT
 from mirror.targets.fewshot import training_sets
 
 QUICK = EvaluationSettings(
@@ -42,7 +43,7 @@ FOLDS = pd.DataFrame(
         for i in range(60)
     ]
 )
-CASES = [(name, task) for name, entry in sorted(load_all().items()) for task in entry.tasks]
+CASES = [(name, task) for name, entry in sorted(load_all().items()) for task, kind in SHORT.items() if kind in entry.kinds]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_registry_is_what_the_workflow_plans():
     """The plan's list (made before any environment exists) and the registry agree."""
     for name, entry in load_all().items():
         planned = find_baselines()[name]
-        for key in ("modality", "tasks", "title", "order", "heads", "gpu", "network"):
+        for key in ("modality", "kinds", "title", "order", "heads", "gpu", "network"):
             assert getattr(planned, key) == getattr(entry, key), (name, key)
         assert entry.title and entry.order < 1000
 
@@ -131,7 +132,7 @@ def test_unknown_baselines_and_tasks_are_one_line_errors(evaluation_cohort, sour
     """The error names what there is."""
     with pytest.raises(InputError, match="rna_cox"):
         find_baseline("rna_coxx")
-    with pytest.raises(InputError, match="its tasks: survival"):
+    with pytest.raises(InputError, match="its kinds: survival"):
         _run("rna_cox", "subtyping", evaluation_cohort, sources)
 
 

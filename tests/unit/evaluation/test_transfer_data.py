@@ -144,6 +144,7 @@ def transferred(evaluation_cohort, embeddings_writer, tmp_path):
     out = tmp_path / "predictions" / "mirror.parquet"
     script("evaluate_transfer").main(
         files, tmp_path / "source.tsv", tmp_path / "splits.tsv", theirs, tmp_path / "target.tsv",
+        (tmp_path / "source.tsv", tmp_path / "target.tsv"), {"name": "survival", "kind": "survival"},
         tmp_path / "t" / "splits.tsv", settings, names, 0, out,
     )  # fmt: skip
     return tmp_path, out

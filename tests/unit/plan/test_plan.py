@@ -128,14 +128,14 @@ def test_adding_a_baseline_is_adding_one_file(tmp_path):
     write(
         tmp_path / "rna_knn.py",
         "from ._registry import baseline\n\n"
-        '@baseline("rna_knn", tasks=("subtyping",), modality="rna", description="d")\ndef fit(fold):\n    return []\n',
+        '@baseline("rna_knn", kinds=("class",), modality="rna", description="d")\ndef fit(fold):\n    return []\n',
     )
     write(tmp_path / "_shared.py", "x = 1\n")
     (name, found), *more = find_baselines(tmp_path).items()
-    assert (name, found.modality, found.tasks, more) == ("rna_knn", "rna", ("subtyping",), [])
+    assert (name, found.modality, found.kinds, more) == ("rna_knn", "rna", ("class",), [])
     assert (found.title, found.gpu, found.network) == ("rna knn", False, False)
     write(
-        tmp_path / "vague.py", 'NAME = "x"\n\n@baseline(NAME, tasks=("subtyping",), modality="rna")\ndef fit(f): ...\n'
+        tmp_path / "vague.py", 'NAME = "x"\n\n@baseline(NAME, kinds=("class",), modality="rna")\ndef fit(f): ...\n'
     )
     find_baselines.cache_clear()
     with pytest.raises(InputError, match="not written out"):

@@ -154,7 +154,7 @@ def test_script_writes_list_table_and_transform(tmp_path: Path) -> None:
     script.main(
         expression=tmp_path / "x.h5ad",
         splits=tmp_path / "splits.tsv",
-        patients=tmp_path / "patients.tsv",
+        labels=tmp_path / "patients.tsv",
         **out,
         transform=tmp_path / "transform_r0f1.npz",
         fold="r0f1",

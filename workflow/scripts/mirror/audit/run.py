@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ def run_audit(
     expression: tuple[Sequence[str], np.ndarray] | None = None,
     fitted: Iterable[Fitted] = (),
     site_preserving: bool = False,
+    labels: Mapping[str, pd.Series] | None = None,
 ) -> list[Check]:
     """Run every check for which there is something to look at.
 
@@ -49,7 +50,7 @@ def run_audit(
     settings : AuditSettings
         Thresholds and allowed failures.
     patients : DataFrame, optional
-        The cohort: ``patient_id, label, site``. Gives the site and coverage checks.
+        The cohort: ``patient_id, site``. Gives the site and coverage checks.
     slides : DataFrame, optional
         ``slide_id, patient_id, fingerprint``.
     expression : tuple of (patients, ndarray (n, G)), optional
@@ -58,6 +59,8 @@ def run_audit(
         What was fitted; each kind that occurs is checked.
     site_preserving : bool
         Whether the scheme promises that sites stay together.
+    labels : mapping of target to Series, optional
+        Labels by patient_id. Gives the check of sites with one label only.
 
     Returns
     -------
@@ -73,7 +76,12 @@ def run_audit(
     kinds = {record.check for record in records}
     checks += [check_fitted(name, records, splits) for name in FITTED_CHECKS if name in kinds]
     if patients is not None:
-        checks.append(check_site_label(patients, settings.min_site_patients))
+        if "label" in patients:
+            checks.append(check_site_label(patients, settings.min_site_patients))
+        for target, label in (labels or {}).items():
+            of_target = patients.assign(label=patients["patient_id"].map(label))
+            found = check_site_label(of_target, settings.min_site_patients)
+            checks.append(replace(found, message=f"{target}: {found.message}"))
         checks.append(check_shared_sites(splits, patients, site_preserving))
         checks.append(check_test_coverage(splits, patients["patient_id"].tolist()))
     return [

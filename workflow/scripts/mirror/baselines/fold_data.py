@@ -12,6 +12,7 @@ from ..config.evaluation import EvaluationSettings
 from ..dataset.patches import Slides
 from ..heads.scaling import Scaling
 from ..heads.survival import NoModel
+from ..targets.registry import Target
 
 Expression = Callable[[Sequence[str]], tuple[np.ndarray, list[str]]]
 COVARIATES = ("age", "sex", "stage")
@@ -92,11 +93,11 @@ class Patients:
 
 @dataclass
 class FoldData:
-    """One fold of one task.
+    """One fold of one target.
 
     Attributes
     ----------
-    task : {"subtyping", "survival"}
+    task : Target, or the name of a short form
     train, test : DataFrame
         Patients with a known outcome, indexed by patient_id.
     settings : EvaluationSettings
@@ -109,7 +110,7 @@ class FoldData:
         Where a network trains.
     """
 
-    task: str
+    task: Target | str
     train: pd.DataFrame
     test: pd.DataFrame
     settings: EvaluationSettings
@@ -119,6 +120,11 @@ class FoldData:
     covariates: tuple[str, ...] = COVARIATES
     notes: list[str] = field(default_factory=list)
     device: str = "cpu"
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return Target.of(self.task)
 
     @property
     def training(self) -> Patients:

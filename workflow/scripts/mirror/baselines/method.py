@@ -9,10 +9,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from ..heads.logistic import ClassPrediction
 from ..heads.scaling import PLAIN, Scaling
-from ..heads.stored import Head, head_from_dict
-from ..heads.survival import SurvivalPrediction
+from ..heads.stored import Head, Prediction, head_from_dict
 from ..targets.base import by_patient
 from ..targets.fit import fit_head, heads_of, predict_refits
 from .fold_data import FoldData, Patients
@@ -23,7 +21,7 @@ class Predicted(NamedTuple):
 
     head: str
     patients: Sequence[str]
-    prediction: ClassPrediction | SurvivalPrediction
+    prediction: Prediction
     columns: Mapping[str, Any] = MappingProxyType({})
     """Further columns of the table of predictions: ``penalty``, ``refits``."""
 
@@ -99,7 +97,7 @@ class LinearMethod(Method):
             columns: dict[str, Any] = {"penalty": head.penalty_}
             if self.fitted_on is not None:
                 seen, train, fold = self.fitted_on
-                moved = predict_refits(head, seen, train, x, fold.settings, fold.seed)
+                moved = predict_refits(head, seen, train, x, fold.settings, fold.seed, fold.target)
                 columns["refits"] = by_patient(moved, len(table))
             out.append(Predicted(name, list(table.index), head.prediction(x), columns))
         return out

@@ -14,20 +14,25 @@ from ..dataset.patches import Slides
 from ..heads.hazard_loss import nll_survival
 from ..heads.hazards import assign_bins, curve_from_hazards, time_bins
 from ..heads.logistic import ClassPrediction
+from ..heads.ridge import NumberPrediction
+from ..heads.stored import Prediction
 from ..heads.survival import SurvivalPrediction, require_events, time_grid
+from ..targets.registry import Target
 from ..targets.survival import outcome_of
 from .fold_data import FoldData, Patients
 from .method import Method, Predicted
 
 BAGS_A_STEP = 8
+CLASSES = ("class", "ordinal")
+"""Kinds of target whose networks end in one logit per class."""
 
 
 class Objective:
-    """Loss of a task, and the way from a network's logits to predictions, fitted on training patients.
+    """Loss of a target, and the way from a network's logits to predictions, fitted on training patients.
 
     Parameters
     ----------
-    task : {"subtyping", "survival"}
+    task : Target, or the name of a short form
     train : DataFrame
         Rows of the patients table.
     settings : EvaluationSettings
@@ -38,19 +43,25 @@ class Objective:
         Logits that the network needs: classes, or time bins.
     fitted : dict
         Plain data that `prediction` needs: ``classes``; or ``edges``, ``end``, ``times`` (days) and, once
-        `set_threshold` was called, ``threshold``.
+        `set_threshold` was called, ``threshold``; or the training patients' ``mean`` and ``sd`` of a number.
     notes : list of str
         Fallbacks that were taken.
     """
 
-    def __init__(self, task: str, train: pd.DataFrame, settings: EvaluationSettings) -> None:
-        self.task = task
+    def __init__(self, task: Target | str, train: pd.DataFrame, settings: EvaluationSettings) -> None:
+        self.target = Target.of(task)
+        self.kind = self.target.kind
         self.notes: list[str] = []
-        if task == "subtyping":
+        if self.kind == "number":
+            value = train["value"].to_numpy(float)
+            self.fitted: dict[str, Any] = {"mean": float(value.mean()), "sd": float(value.std()) or 1.0}
+            self.wanted = torch.as_tensor((value - self.fitted["mean"]) / self.fitted["sd"], dtype=torch.float32)
+            return
+        if self.kind in CLASSES:
             classes = sorted(set(train["label"].astype(str)))
-            self.fitted: dict[str, Any] = {"classes": classes}
-            self.target = torch.as_tensor(np.searchsorted(classes, train["label"].to_numpy(str)))
-            count = torch.bincount(self.target, minlength=len(classes)).float()
+            self.fitted = {"classes": classes}
+            self.wanted = torch.as_tensor(np.searchsorted(classes, train["label"].to_numpy(str)))
+            count = torch.bincount(self.wanted, minlength=len(classes)).float()
             # Classes weigh the same, so that a rare one is not given up in a short training.
             self.class_weight = count.sum() / (len(classes) * count)
             return
@@ -67,17 +78,21 @@ class Objective:
     @property
     def outputs(self) -> int:
         """Logits that the network needs."""
-        return len(self.fitted["classes"]) if self.task == "subtyping" else len(self.fitted["edges"]) + 1
+        if self.kind == "number":
+            return 1
+        return len(self.fitted["classes"]) if self.kind in CLASSES else len(self.fitted["edges"]) + 1
 
     def loss(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Weighted cross-entropy, or the discrete-time negative log likelihood, of training ``rows``."""
-        if self.task == "subtyping":
-            return nn.functional.cross_entropy(logits, self.target[rows], self.class_weight)
+        """Weighted cross-entropy, squared error or discrete-time negative log likelihood of training ``rows``."""
+        if self.kind == "number":
+            return nn.functional.mse_loss(logits[:, 0], self.wanted[rows])
+        if self.kind in CLASSES:
+            return nn.functional.cross_entropy(logits, self.wanted[rows], self.class_weight)
         return nll_survival(logits, self.bins[rows], self.event[rows])
 
     def set_threshold(self, logits: np.ndarray) -> None:
         """Take the median risk of the training patients' ``logits`` as the threshold of risk groups."""
-        if self.task == "survival":
+        if self.kind == "survival":
             self.fitted["threshold"] = float(np.median(self._risk(self._hazards(logits))))
 
     @staticmethod
@@ -88,9 +103,11 @@ class Objective:
     def _risk(h: np.ndarray) -> np.ndarray:
         return -np.cumprod(1 - h, axis=1).sum(axis=1)
 
-    def prediction(self, logits: np.ndarray) -> ClassPrediction | SurvivalPrediction:
+    def prediction(self, logits: np.ndarray) -> Prediction:
         """Predictions from logits, float64 (n, outputs)."""
-        if self.task == "subtyping":
+        if self.kind == "number":
+            return NumberPrediction(self.fitted["mean"] + self.fitted["sd"] * logits[:, 0])
+        if self.kind in CLASSES:
             p = np.exp(logits - logits.max(axis=1, keepdims=True))
             return ClassPrediction(self.fitted["classes"], p / p.sum(axis=1, keepdims=True))
         h, times = self._hazards(logits), np.array(self.fitted["times"])
@@ -99,13 +116,15 @@ class Objective:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data of what predictions need."""
-        return {"task": self.task, **self.fitted}
+        target = {"name": self.target.name, "kind": self.kind, "order": list(self.target.order)}
+        return {"target": target, **self.fitted}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Objective:
         """An objective that predicts; it has no patients to train on."""
         objective = cls.__new__(cls)
-        objective.task, objective.fitted = data["task"], {k: v for k, v in data.items() if k != "task"}
+        objective.target = Target.of(data["target"])
+        objective.kind, objective.fitted = objective.target.kind, {k: v for k, v in data.items() if k != "target"}
         return objective
 
 
@@ -201,7 +220,7 @@ class BagMethod(NetworkMethod):
                 self.objective.loss(logits.cpu(), torch.as_tensor(rows)).backward()
                 optimiser.step()
         self.network.eval()
-        if fold.task == "survival":
+        if fold.target.kind == "survival":
             self.objective.set_threshold(self._logits(slides, names))
         return self
 

@@ -16,7 +16,8 @@ class Baseline:
     Attributes
     ----------
     name : str
-    tasks : tuple of str
+    kinds : tuple of str
+        Kinds of target that it predicts.
     modality : {"wsi", "rna", "fused", "clinical"}
     description : str
         One clause, shown in tables.
@@ -36,7 +37,7 @@ class Baseline:
     """
 
     name: str
-    tasks: tuple[str, ...]
+    kinds: tuple[str, ...]
     modality: str
     description: str
     method: type[Method]
@@ -55,7 +56,7 @@ M = TypeVar("M", bound=type[Method])
 def baseline(
     name: str,
     *,
-    tasks: tuple[str, ...],
+    kinds: tuple[str, ...],
     modality: str,
     description: str,
     title: str = "",
@@ -73,7 +74,7 @@ def baseline(
 
     def register(method: M) -> M:
         REGISTRY[name] = Baseline(
-            name, tasks, modality, description, method, title, order, heads or {}, gpu, network, fewshot
+            name, kinds, modality, description, method, title, order, heads or {}, gpu, network, fewshot
         )
         return method
 

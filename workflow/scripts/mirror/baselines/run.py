@@ -17,6 +17,7 @@ from ..io.predictions import Names, Result
 from ..targets.fewshot import fewshot_settings, training_sets
 from ..targets.fit import rows_of
 from ..targets.folds import FoldRun
+from ..targets.registry import Target
 from . import find_baseline
 from .fold_data import COVARIATES, Expression, FoldData
 
@@ -58,7 +59,7 @@ def evaluate_baseline(
     name: str,
     patients: pd.DataFrame,
     splits: pd.DataFrame,
-    task: str,
+    task: Any,
     names: Names,
     settings: EvaluationSettings,
     seed: int,
@@ -93,8 +94,12 @@ def evaluate_baseline(
         what it lacks.
     """
     chosen = find_baseline(name)
-    if task not in chosen.tasks:
-        raise InputError(f"baseline {name} does not do {task}", remedy=f"its tasks: {', '.join(chosen.tasks)}")
+    task = Target.of(task)
+    if task.kind not in chosen.kinds:
+        raise InputError(
+            f"baseline {name} does not predict {task.name}, a target of kind {task.kind}",
+            remedy=f"its kinds: {', '.join(chosen.kinds)}",
+        )
     run = FoldRun(task, patients, splits, names, settings, seed, level=logging.INFO)
     for fold in run:
         if run.is_empty(fold):
@@ -120,7 +125,7 @@ def evaluate_baseline(
                 found = chosen.method().fit(data).predict(data.held_out)
                 run.notes += [f"{where}: {note}" for note in data.notes]
                 for one in found:
-                    predicted = rows_of(one.prediction, fold.test.loc[list(one.patients)]).assign(**one.columns)
+                    predicted = rows_of(one.prediction, fold.test.loc[list(one.patients)], task).assign(**one.columns)
                     place = {"protocol": protocol, "modality": chosen.modality, "head": one.head}
                     run.add(predicted, fold, **place, place={"draw": draw}, train=train)
     return run.result(sources, description=chosen.description)

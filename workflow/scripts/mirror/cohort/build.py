@@ -11,7 +11,8 @@ import pandas as pd
 from ..core.errors import InputError
 
 FLOW_COLUMNS = ["step", "unit", "kept", "dropped", "reason"]
-PATIENT_COLUMNS = ["patient_id", "label", "time_days", "event", "site", "age", "sex", "stage", "n_slides", "has_rna"]
+PATIENT_COLUMNS = ["patient_id", "site", "age", "sex", "stage", "n_slides", "has_rna"]
+"""First columns of the patients' table. It holds no outcome: each target has a table of its own."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def build_cohort(
         Shard status tables, concatenated; columns ``slide_id, patient_id, status, n_tiles, message``.
         Both empty: a cohort without slides.
     clinical : DataFrame or None
-        Canonical clinical table, labels already merged and filtered.
+        Canonical clinical table, without outcomes.
     rna : DataFrame or None
         Observations of the expression file, index ``patient_id``; None: a cohort without expression.
     require : {"both", "any"}
@@ -179,10 +180,6 @@ def build_cohort(
     flow.add("in the cohort", "patients", len(table))
     if has_slides:
         flow.add("slides of these patients", "slides", len(slides))
-    flow.add("with a subtype label", "patients", int(table["label"].notna().sum()))
-    both = table["time_days"].notna() & table["event"].notna()
-    flow.add("with follow-up", "patients", int(both.sum()))
-    flow.add("events", "patients", int(pd.to_numeric(table.loc[both, "event"]).sum()))
     if not len(table):
         steps = "; ".join(f"{r['step']}: {r['kept']}" for r in flow.rows if r["unit"] == "patients")
         examples = f"slides say {sorted(with_slide)[:2]}, expression says {sorted(with_rna)[:2]}"

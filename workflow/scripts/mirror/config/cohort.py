@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .base import Settings
 from .sources import ClinicalSource, ExpressionSource, FeatureSource
+from .targets import TargetSettings
 
 
 class SimulateSettings(Settings):
@@ -36,6 +37,11 @@ class CohortSettings(Settings):
     )
     expression: ExpressionSource | None = Field(None, description="Expression.")
     clinical: ClinicalSource | None = Field(None, description="Clinical table.")
+    targets: dict[str, TargetSettings] = Field(
+        default_factory=dict,
+        description="Targets by name: {os: {kind: survival, endpoint: OS}}. Without any, `clinical.label` gives "
+        "`subtyping` and the follow-up gives `survival`.",
+    )
     features: list[FeatureSource] = Field(
         default_factory=list,
         description="Features that others made, one source or a list: {format: trident, path: /data, width: 1024}.",

@@ -121,7 +121,7 @@ class EvaluationSettings(Settings):
 
     tasks: list[Literal["subtyping", "survival"]] = Field(
         default_factory=lambda: ["subtyping", "survival"],  # type: ignore[arg-type]
-        description="Downstream tasks.",
+        description="Targets of the short forms (`clinical.label`, `clinical.time`); `targets` are all evaluated.",
     )
     protocols: list[Literal["linear", "fewshot", "finetune"]] = Field(
         default_factory=lambda: ["linear", "fewshot"],  # type: ignore[arg-type]

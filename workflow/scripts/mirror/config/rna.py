@@ -16,6 +16,11 @@ class SelectionSettings(Settings):
         "rfecv",
         description="rfecv: recursive elimination inside the fold; published: the reference's leaking way, marked so.",
     )
+    target: str | None = Field(
+        None,
+        description="Class target whose labels rfecv, anova and elastic_net use; null: the cohort's first. No other "
+        "target has a say in the selection.",
+    )
     n_genes: int = Field(2000, ge=1, description="Genes kept by hvg and anova; at most so many by elastic_net.")
     step: float = Field(0.05, gt=0, lt=1, description="Share of the original genes dropped per round (rfecv).")
     inner_folds: int = Field(5, ge=2, description="Folds inside the training patients (rfecv).")

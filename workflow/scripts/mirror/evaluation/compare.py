@@ -139,7 +139,11 @@ def smallest_difference(a: np.ndarray, b: np.ndarray, level: float, tests: int) 
 
 
 def compare_entries(
-    task: str, entries: list[Entry], level: float, heads: Sequence[str] = ("discrete", "cox")
+    task: str,
+    entries: list[Entry],
+    level: float,
+    heads: Sequence[str] = ("discrete", "cox"),
+    primary: str | None = None,
 ) -> pd.DataFrame:
     """Compare the rows of each table.
 
@@ -161,6 +165,8 @@ def compare_entries(
     level : float
     heads : sequence of str
         See `declared`.
+    primary : str, optional
+        The metric that decides; that of `PRIMARY` for the names of short forms.
 
     Returns
     -------
@@ -186,7 +192,7 @@ def compare_entries(
                 (entry for entry in members if metric in entry.pooled), key=lambda e: sign * e.pooled[metric][0]
             )
             for (i, a), (j, b) in combinations(enumerate(column), 2):
-                inside = metric == PRIMARY.get(task) and {id(a), id(b)} <= family
+                inside = metric == (primary or PRIMARY.get(task)) and {id(a), id(b)} <= family
                 if a.patients != b.patients:
                     continue
                 if not inside and i > 0 and a.keys["modality"] != b.keys["modality"]:

@@ -1,4 +1,4 @@
-"""Frozen embeddings of all folds -> predictions, for one task."""
+"""Frozen embeddings of all folds -> predictions, for one target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def evaluate_embeddings(
     files: Sequence[str | Path],
     patients: pd.DataFrame,
     splits: pd.DataFrame,
-    task: str,
+    task: Any,
     names: Names,
     settings: EvaluationSettings,
     seed: int,
@@ -40,7 +40,7 @@ def evaluate_embeddings(
         Indexed by patient_id (see `read_patients`).
     splits : pandas.DataFrame
         patient_id, repeat, fold, set.
-    task : {"subtyping", "survival"}
+    task : Target, or the name of a short form
     names : Names
     settings : EvaluationSettings
     seed : int
@@ -56,6 +56,7 @@ def evaluate_embeddings(
     """
     by_fold = {parse_fold(Path(path).stem): Path(path) for path in files}
     run = FoldRun(task, patients, splits, names, settings, seed)
+    task = run.target
     for fold in run:
         key = (fold.source.repeat, fold.source.fold)
         if key not in by_fold:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,7 @@ def finetune_fold(
             for part in (train, test)
         )
     objective.set_threshold(logits_train)
-    return [("finetuned", rows_of(objective.prediction(logits_test), fold.test.loc[test]))], train
+    return [("finetuned", rows_of(objective.prediction(logits_test), fold.test.loc[test], fold.target))], train
 
 
 def evaluate_finetuned(
@@ -122,7 +123,7 @@ def evaluate_finetuned(
     load: Callable[[Fold], PairedData],
     patients: pd.DataFrame,
     splits: pd.DataFrame,
-    task: str,
+    task: Any,
     names: Names,
     settings: EvaluationSettings,
     seed: int,

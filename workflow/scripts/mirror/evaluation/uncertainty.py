@@ -13,10 +13,9 @@ by the square root of two. `benchmarks/calibration.py` measures what either cove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from ..metrics.names import BOUNDS, PATIENTS_ONLY
 
@@ -25,40 +24,6 @@ UNREFITTED_SPREAD = float(np.sqrt(2.0))
 TRAINED = ("linear", "supervised", "finetune")
 REFITS, DRAWS, WIDENED, TEST_ONLY = "refits", "draws", "widened", "test patients"
 """What an interval covers beside the test patients."""
-
-
-def refitted_predictions(rows: pd.DataFrame) -> np.ndarray | None:
-    """Refits of all rows, float32 (n, values); None unless every row has the same number."""
-    if "refits" not in rows or rows["refits"].isna().any():
-        return None
-    sizes = {len(values) for values in rows["refits"]}
-    if len(sizes) != 1:
-        return None
-    return np.stack(list(rows["refits"]))
-
-
-def class_refits(rows: pd.DataFrame, names: Sequence[str]) -> np.ndarray | None:
-    """Refitted probabilities (B, n, classes) on one list of classes; 0 for a class that a fold's model lacks.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Predictions of subtyping.
-    names : sequence of str
-        Classes of the result.
-    """
-    if "refits" not in rows or rows["refits"].isna().any():
-        return None
-    known = [tuple(str(c) for c in classes) for classes in rows["classes"]]
-    draws = {len(values) // len(classes) for values, classes in zip(rows["refits"], known, strict=True)}
-    if len(draws) != 1:
-        return None
-    out = np.zeros((draws.pop(), len(rows), len(names)))
-    for classes in set(known):
-        place = np.flatnonzero([k == classes for k in known])
-        values = np.stack(list(rows["refits"].iloc[place])).reshape(len(place), len(out), len(classes))
-        out[:, place[:, None], [names.index(c) for c in classes]] = np.moveaxis(values, 1, 0)
-    return out
 
 
 def add_deviations(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
@@ -121,9 +86,9 @@ def bounded(metric: str, low: float, high: float) -> tuple[float, float]:
     return max(low, least), min(high, most)
 
 
-def covers(protocol: str, task: str, metric: str, refitted: bool, drawn: bool) -> str:
+def covers(protocol: str, trained: bool, metric: str, refitted: bool, drawn: bool) -> str:
     """What the interval of a metric covers beside its test patients."""
-    if metric in PATIENTS_ONLY or task not in ("subtyping", "survival"):
+    if metric in PATIENTS_ONLY or not trained:
         return TEST_ONLY
     if protocol == "fewshot":
         return DRAWS if drawn else WIDENED

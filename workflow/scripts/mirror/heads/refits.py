@@ -26,6 +26,7 @@ from scipy.special import expit, softmax
 
 from .hazards import BIAS_PENALTY, assign_bins
 from .logistic import LogisticHead
+from .ridge import RidgeHead
 from .stored import Head
 from .survival import CoxHead, DiscreteHead
 
@@ -183,6 +184,26 @@ def cox_refit(x: np.ndarray, time: np.ndarray, event: np.ndarray, x_test: np.nda
     return lambda v: (w + (v - 1) @ influence.T) @ x_test.T
 
 
+def ridge_refit(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, w: np.ndarray, intercept: float, C: float) -> Refit:
+    """Refits of ridge regression: (B, n) weights to values (B, m).
+
+    Parameters
+    ----------
+    x, y, x_test
+        As the model saw them, ``y`` in its units.
+    w, intercept
+        The solution.
+    C : float
+        Inverse penalty: half the squared error plus the squared coefficients over 2 C.
+    """
+    a, b = _with_bias(x), _with_bias(x_test)
+    solution = np.r_[w, intercept]
+    ridge = np.full(a.shape[1], 1.0 / C)
+    ridge[-1] = BIAS_RIDGE
+    influence = _solve(a.T @ a + np.diag(ridge), (a * (y - a @ solution)[:, None]).T)
+    return lambda v: (solution + (v - 1) @ influence.T) @ b.T
+
+
 def refit_of(model: Head, x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> Refit | None:
     """Refits of a fitted head.
 
@@ -206,6 +227,8 @@ def refit_of(model: Head, x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> R
     if isinstance(model, LogisticHead):
         place = np.searchsorted(model.classes_, np.asarray(y).astype(str))
         return logistic_refit(a, place, b, model.coef_, model.intercept_, C)
+    if isinstance(model, RidgeHead):
+        return ridge_refit(a, np.asarray(y, dtype=float), b, model.coef_, model.intercept_, C)
     time, event = y["time"], y["event"].astype(int)
     if isinstance(model, CoxHead):
         return cox_refit(a, time, event, b, model.coef_, C)

@@ -24,7 +24,8 @@ from ..model.mirror import Mirror, build_model
 from ..model.style import Style
 
 log = logging.getLogger("mirror.training")
-OUTCOMES = ("label", "time_days", "event", "site")
+SHOWN = ("site",)
+"""Columns of the patients' table that embeddings carry; outcomes are none of them."""
 
 
 def restore_model(checkpoint: Checkpoint, device: torch.device) -> Mirror:
@@ -113,7 +114,7 @@ def encode(
         ``X_align_wsi``, ``X_align_rna`` (n, D): projected, for retrieval; ``X_style`` (n, 2L): means
         (no noise) of the style latents of slide and RNA; ``X_prototypes_wsi``, ``X_prototypes_rna``
         (n, K): scores of these means. Float32; NaN where a modality is missing. obs: patient_id,
-        slide_id, set, label, time_days, event, site, has_wsi, has_rna, n_tokens. ``uns["mirror"]``:
+        slide_id, set, site, has_wsi, has_rna, n_tokens. ``uns["mirror"]``:
         JSON with the checkpoint's path and SHA-256, seed, training and validation patients, tokens.
 
     Raises
@@ -190,13 +191,9 @@ def _rows(data: PairedData) -> pd.DataFrame:
     rows = rows.astype(str)
     people = data.patients.reindex(rows["patient_id"])
     rows["set"] = people["set"].fillna("").astype(str).to_numpy()
-    for name in OUTCOMES:
-        if name in ("time_days", "event"):
-            values = people[name] if name in people else pd.Series(np.nan, index=people.index)
-            rows[name] = pd.to_numeric(values).to_numpy(dtype=np.float64)
-        else:
-            values = people[name] if name in people else pd.Series("", index=people.index, dtype=object)
-            rows[name] = values.astype(object).where(values.notna(), "").astype(str).to_numpy()
+    for name in SHOWN:
+        values = people[name] if name in people else pd.Series("", index=people.index, dtype=object)
+        rows[name] = values.astype(object).where(values.notna(), "").astype(str).to_numpy()
     if "cohort" in data.slides or "cohort" in people:
         rows["cohort"] = _cohorts(data, rows, people)
     rows["has_wsi"] = (rows["slide_id"] != "").to_numpy()

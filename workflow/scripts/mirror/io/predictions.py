@@ -34,18 +34,26 @@ _TYPES = {
     **{name: pa.string() for name in [*KEYS, "patient_id", "y_true", "risk_group"]},
     **{name: pa.int64() for name in ["repeat", "fold", "draw", "seed", "event", "candidates"]},
     **{name: pa.float64() for name in ["time_days", "risk", "rank", "penalty", "train_n", "train_events"]},
+    **{name: pa.float64() for name in ["value_true", "value", "value_mean"]},
     **{name: pa.list_(pa.float64()) for name in ["probabilities", "survival_times", "survival"]},
     "classes": pa.list_(pa.string()),
     "refits": pa.list_(pa.float32()),
 }
 
 
-def empty(task: str) -> pd.DataFrame:
+def columns_of(what: str | Sequence[str]) -> list[str]:
+    """Columns of a table of predictions: as given, or of ``subtyping``, ``survival`` or ``retrieval``."""
+    return COLUMNS[what] if isinstance(what, str) else list(what)
+
+
+def empty(what: str | Sequence[str]) -> pd.DataFrame:
     """A prediction table without rows: what a method writes that could not run, its reason in the metadata."""
-    return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS[task]})
+    return pd.DataFrame({name: pd.Series(dtype=object) for name in columns_of(what)})
 
 
-def write_predictions(path: str | Path, frame: pd.DataFrame, task: str, metadata: dict[str, Any]) -> None:
+def write_predictions(
+    path: str | Path, frame: pd.DataFrame, what: str | Sequence[str], metadata: dict[str, Any]
+) -> None:
     """Write predictions and where they come from, atomically.
 
     Parameters
@@ -53,17 +61,18 @@ def write_predictions(path: str | Path, frame: pd.DataFrame, task: str, metadata
     path : path-like
         A ``.parquet`` file.
     frame : pandas.DataFrame
-        The columns of `COLUMNS` for the task; column order is put right.
-    task : {"subtyping", "survival", "retrieval"}
+        Column order is put right.
+    what : str or sequence of str
+        See `columns_of`.
     metadata : dict
         Stored as JSON under the key ``mirror`` of the file's metadata, with the code's version.
     """
-    columns = COLUMNS[task]
+    columns = columns_of(what)
     frame = frame.assign(**{name: None for name in OPTIONAL if name in columns and name not in frame})
     missing = [name for name in columns if name not in frame]
     if missing:
         raise ValueError(f"predictions lack the columns {missing}")
-    schema = pa.schema([(name, _TYPES[name]) for name in columns])
+    schema = pa.schema([(name, _TYPES.get(name, pa.float64())) for name in columns])
     table = pa.Table.from_pandas(frame[columns], schema=schema, preserve_index=False)
     metadata = {"code_version": __version__, **metadata}
     text = json.dumps(metadata, sort_keys=True, default=str, allow_nan=False)
@@ -116,7 +125,7 @@ def fit_notes(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def read_all(paths: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
-    """All predictions of a run, one table a task. Files without rows are passed over."""
+    """All predictions of a run, one table per target. Files without rows are passed over."""
     frames: dict[str, list[pd.DataFrame]] = {}
     for path in paths:
         frame, _ = read_predictions(path)
@@ -127,18 +136,20 @@ def read_all(paths: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
 
 @dataclass
 class Result:
-    """Predictions of one method and task, and what produced them.
+    """Predictions of one method and target, and what produced them.
 
     Attributes
     ----------
     rows : pandas.DataFrame
-        The task's columns of `predictions.COLUMNS`.
     metadata : dict
         JSON-ready: patients seen in each fold, settings, sources, notes.
+    columns : list of str
+        Columns of the table, in order.
     """
 
     rows: pd.DataFrame
     metadata: dict[str, Any] = field(default_factory=dict)
+    columns: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

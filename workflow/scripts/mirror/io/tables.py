@@ -23,6 +23,24 @@ def read_patients(path: str | Path) -> pd.DataFrame:
     return table.set_index("patient_id", drop=False).rename_axis(None)
 
 
+def read_outcomes(path: str | Path) -> pd.DataFrame:
+    """The outcomes of one target, indexed by patient_id; labels stay text, empty cells are missing."""
+    text = {name: str for name in ("patient_id", "label")}
+    table = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values=[""])
+    if "patient_id" not in table:
+        raise InputError("lacks the column patient_id", file=path, remedy="write it with the target's step")
+    return table.set_index("patient_id")
+
+
+def with_outcomes(patients: pd.DataFrame, *outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The patients' table with the columns of targets beside it; a patient without a row there has none."""
+    out = patients.copy()
+    for table in outcomes:
+        for name in table:
+            out[name] = table[name].reindex(out.index)
+    return out
+
+
 def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read one of the workflow's tables; identifiers stay text (a patient may be called NA or 007)."""
     if not Path(path).is_file():

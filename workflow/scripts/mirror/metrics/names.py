@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-LOWER_IS_BETTER = {"brier", "ece", "ibs", "logrank_p", "median_rank"}
-BOUNDS = {"kappa": (-1.0, 1.0), "median_rank": (1.0, float("inf")), "brier": (0.0, float("inf"))}
+LOWER_IS_BETTER = {"brier", "ece", "ibs", "logrank_p", "median_rank", "mae"}
+BOUNDS = {
+    **dict.fromkeys(("kappa", "kappa_quadratic", "pearson", "spearman"), (-1.0, 1.0)),
+    "median_rank": (1.0, float("inf")),
+    "brier": (0.0, float("inf")),
+    "mae": (0.0, float("inf")),
+    "r2": (float("-inf"), 1.0),
+}
 """Where a metric's values end, other than at 0 and 1."""
 PRIMARY = {"subtyping": "auroc", "survival": "c_index", "retrieval": "recall_at_10", "truth": "r2_shared"}
-"""The one metric of a target that decides; declared before any value is seen."""
+"""The one metric that decides, where no kind of target says it (`mirror.plan.kinds`) or a short form does."""
 WITHOUT_INTERVAL = {"ece", "training_events", "majority_share"}
 """Facts of a row, and the calibration error, whose percentile interval does not cover."""
 UNRANKED = WITHOUT_INTERVAL | {"logrank_p"}

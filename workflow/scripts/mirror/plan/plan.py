@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from ..config.checks import check_starts
-from ..config.resolve import check_names, load_schema, load_yaml, resolve, resolve_variants
+from ..config.resolve import NAME, check_names, load_schema, load_yaml, resolve, resolve_variants
 from ..core.errors import InputError
 from ..core.reserved import CEILING, INPUT
+from .kinds import KindEntry, find_kinds
 from .paths import Paths
 from .registry import check_baselines, find_baselines
 from .simulated import slide_names
 from .slide_table import Slide, attach_masks, read_exclusions, read_slide_table
+from .targets import SHORT, check_targets, find_targets, patients_source, target_source
 from .transfers import Transfer
+
+SUPERVISED = ("rfecv", "anova", "elastic_net", "published")
+"""Methods of gene selection that use labels."""
 
 
 class Plan:
@@ -39,6 +44,7 @@ class Plan:
         self.base = base
         self.config = resolve(config, schema, "config")
         check_names(self.config)
+        check_targets(self.config, NAME)
         self.presets = presets
         self.variants = resolve_variants(self.config, presets, schema)
         check_starts(self.variants, self.config["audit"]["allow"])
@@ -50,6 +56,8 @@ class Plan:
         clash = set(self.variants) & {*find_baselines(), CEILING, INPUT}
         if clash:
             raise InputError(f"variant `{clash.pop()}` has a baseline's name", remedy="rename the variant")
+        for name in self.cohorts:
+            self.selecting_task(name)
         self.transfers = find_transfers(self)
 
     @classmethod
@@ -255,9 +263,129 @@ class Plan:
         """Whether variants can be pre-trained: the cohort has slides and expression."""
         return self.has_slides(name) and self.has_rna(name)
 
+    # -- targets -------------------------------------------------------------------------------
+
+    def clinical(self, name: str) -> dict[str, Any]:
+        """The clinical source of a cohort that is read from files or simulated; empty without one."""
+        cohort = self.cohort(name)
+        if not cohort["simulate"]:
+            return cohort["clinical"] or {}
+        return {
+            "path": f"{self.simulated_folder(name)}/clinical.tsv",
+            "format": "table",
+            "patient": "patient_id",
+            "label": "subtype",
+            "time": "os_days",
+            "event": "os_event",
+            "time_unit": "days",
+            "event_is": "1_event",
+            "site": "site",
+        }
+
+    @cached_property
+    def _targets(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Settings of every target by cohort."""
+        out: dict[str, dict[str, dict[str, Any]]] = {}
+        for name in sorted(self.cohorts, key=lambda c: bool(self.cohort(c)["joint"])):  # members before pools
+            if not self.has_clinical(name):
+                out[name] = {}
+            elif self.cohort(name)["joint"]:
+                first, *rest = (out[member] for member in self.members(name))
+                out[name] = {task: target for task, target in first.items() if all(task in other for other in rest)}
+            else:
+                out[name] = find_targets({**self.cohort(name), "clinical": self.clinical(name)})
+        return out
+
+    def targets(self, name: str) -> list[str]:
+        """Names of the targets of a cohort: none without a clinical table; of a pooled one those that all have."""
+        return list(self._targets[name])
+
     def tasks(self, name: str) -> list[str]:
-        """Downstream tasks of a cohort: none without a clinical table."""
-        return list(self.config["evaluation"]["tasks"]) if self.has_clinical(name) else []
+        """Targets that are evaluated: all but a short form that `evaluation.tasks` leaves out."""
+        wanted, found = self.config["evaluation"]["tasks"], self._targets[name]
+        short = [task for task in wanted if task in found and found[task].get("short")]
+        return short + [task for task in found if not found[task].get("short")]
+
+    @cached_property
+    def all_tasks(self) -> list[str]:
+        """Names of the targets that are evaluated in any cohort, short forms first."""
+        found = dict.fromkeys(task for name in self.cohorts for task in self.tasks(name))
+        return [t for t in self.config["evaluation"]["tasks"] if t in found] + [t for t in found if t not in SHORT]
+
+    @cached_property
+    def all_targets(self) -> list[str]:
+        """Names of the targets of any cohort."""
+        return list(dict.fromkeys(task for name in self.cohorts for task in self.targets(name)))
+
+    def target(self, name: str, task: str) -> dict[str, Any]:
+        """What evaluation must know of a target: name, kind, order."""
+        settings = self._targets[name][task]
+        return {"name": task, "kind": settings["kind"], "order": list(settings.get("order") or [])}
+
+    def kind(self, task: str) -> KindEntry:
+        """The kind of a target, the same in every cohort."""
+        name = next(name for name in self.cohorts if task in self.targets(name))
+        return find_kinds()[self._targets[name][task]["kind"]]
+
+    def target_title(self, task: str) -> str:
+        """What a target is called in tables and figures."""
+        titles = [self._targets[name][task].get("title") for name in self.cohorts if task in self.targets(name)]
+        return next((title for title in titles if title), task)
+
+    def target_settings(self, name: str, task: str) -> dict[str, Any]:
+        """What the step that reads a target must know of it beside its clinical source."""
+        settings = self._targets[name][task]
+        return {"name": task} | {key: value for key, value in settings.items() if key not in ("title", "stratify")}
+
+    def target_source(self, name: str, task: str) -> dict[str, Any]:
+        """The clinical source of one target: without the settings of any other."""
+        return target_source(self.clinical(name), self._targets[name][task])
+
+    def patients_source(self, name: str) -> dict[str, Any]:
+        """The clinical source without outcomes."""
+        return patients_source(self.clinical(name))
+
+    def first_task(self, name: str, kind: str) -> str | None:
+        """The first target of a kind; None without one."""
+        return next((t for t in self.targets(name) if self._targets[name][t]["kind"] == kind), None)
+
+    def selecting_task(self, name: str) -> str | None:
+        """The target whose labels gene selection uses: the one that is named, else the first class target.
+
+        Raises
+        ------
+        InputError
+            The named target is none of this cohort's, or has no labels.
+        """
+        selection = self.config["rna"]["selection"]
+        if selection["method"] not in SUPERVISED:
+            return None
+        task = selection["target"]
+        if task is None:
+            return self.first_task(name, "class")
+        labelled = self.labelled(name)
+        if task not in labelled:
+            raise InputError(
+                f"`rna.selection.target`: cohort `{name}` has no target `{task}` with labels",
+                remedy=f"choose among {', '.join(labelled) or 'none: use a method without labels, such as hvg'}",
+            )
+        return task
+
+    def labelled(self, name: str) -> list[str]:
+        """Targets with classes."""
+        return [task for task in self.targets(name) if find_kinds()[self._targets[name][task]["kind"]].labels]
+
+    def excluded_labels(self, name: str) -> dict[str, Any]:
+        """Labels whose patients are left out of a cohort altogether, and where the labels are; empty without any."""
+        cohort = self.cohort(name)
+        if not cohort["exclude_labels"]:
+            return {}
+        source = target_source(self.clinical(name), {"kind": "class", "column": self.clinical(name).get("label")})
+        return {"labels": cohort["exclude_labels"], "map": cohort["label_map"], "source": source}
+
+    def stratifying(self, name: str) -> list[str]:
+        """Targets in which the folds of a cohort are balanced."""
+        return [task for task in self.targets(name) if self._targets[name][task].get("stratify", True)]
 
     def predictions(self, name: str, encoder: str | None = None) -> list[str]:
         """Prediction files of a cohort: variants and baselines, every encoder, scheme and task."""
@@ -284,7 +412,7 @@ class Plan:
         for baseline in self.baselines:
             known = find_baselines()[baseline]
             modality = known.modality
-            if task not in known.tasks:
+            if self._targets[name][task]["kind"] not in known.kinds:
                 continue
             if (modality == "rna" and self.has_rna(name)) or modality == "clinical":
                 out.append((baseline, "none"))
@@ -312,11 +440,18 @@ def find_transfers(plan: Plan) -> list[Transfer]:
             if name not in plan.cohorts:
                 near = difflib.get_close_matches(name, plan.cohorts, n=1, cutoff=0.0)
                 raise InputError(f"{at}: no cohort is called `{name}`", remedy=f"did you mean `{near[0]}`?")
-            if "survival" not in plan.tasks(name):
+            if not any(plan.target(name, task)["kind"] == "survival" for task in plan.tasks(name)):
                 raise InputError(
                     f"{at}: cohort `{name}` is not evaluated for survival",
                     remedy="give it a clinical table, and survival among evaluation.tasks",
                 )
+        tasks = [
+            t for t in plan.tasks(source) if t in plan.tasks(target) and plan.target(source, t)["kind"] == "survival"
+        ]
+        if not tasks:
+            raise InputError(
+                f"{at}: {source} and {target} share no survival target", remedy="give both one of the same name"
+            )
         related = set(plan.members(source)) & set(plan.members(target))
         if related or (source, target) in seen:
             what = f"{', '.join(sorted(related))} would be on both sides" if related else "named twice"
@@ -335,7 +470,7 @@ def find_transfers(plan: Plan) -> list[Transfer]:
             )
         for encoder in encoders:
             for scheme in plan.config["splits"]:
-                out.append(Transfer(source, target, encoder, scheme, entry["max_missing_genes"]))
+                out.append(Transfer(source, target, encoder, scheme, entry["max_missing_genes"], tasks[0]))
     clash = {t.name for t in out} & set(plan.config["splits"])
     if clash:
         raise InputError(f"the split scheme `{clash.pop()}` has the name of a transfer", remedy="rename the scheme")

@@ -1,7 +1,7 @@
 """Which baselines there are, read off their files without importing them.
 
-The DAG needs a baseline's data, tasks and resources, and the report its name, where its packages are not installed.
-The arguments of the decorator `mirror.baselines.baseline` are therefore read from the syntax tree, and adding
+The DAG needs a baseline's data, kinds of target and resources, and the report its name, where its packages are not
+installed. The arguments of the decorator `mirror.baselines.baseline` are therefore read from the syntax tree, and adding
 a baseline is adding one file.
 """
 
@@ -26,8 +26,8 @@ class BaselineEntry:
     ----------
     modality : {"wsi", "rna", "fused", "clinical"}
         What it reads.
-    tasks : tuple of str
-        What it predicts.
+    kinds : tuple of str
+        Kinds of target that it predicts.
     file : Path
         Where it is.
     title : str
@@ -43,7 +43,7 @@ class BaselineEntry:
     """
 
     modality: str
-    tasks: tuple[str, ...]
+    kinds: tuple[str, ...]
     file: Path
     title: str = ""
     order: int = 1000
@@ -59,7 +59,7 @@ def find_baselines(folder: Path = FOLDER) -> dict[str, BaselineEntry]:
     Raises
     ------
     InputError
-        A decorator without name, tasks or modality, or with an argument that is not written out.
+        A decorator without name, kinds or modality, or with an argument that is not written out.
     """
     out: dict[str, BaselineEntry] = {}
     for path in sorted(folder.glob("[a-z]*.py")):
@@ -71,7 +71,7 @@ def find_baselines(folder: Path = FOLDER) -> dict[str, BaselineEntry]:
                         name = ast.literal_eval(call.args[0])
                         out[name] = BaselineEntry(
                             words["modality"],
-                            tuple(words["tasks"]),
+                            tuple(words["kinds"]),
                             path,
                             str(words.get("title", "")) or name.replace("_", " "),
                             int(words.get("order", 1000)),
@@ -84,7 +84,7 @@ def find_baselines(folder: Path = FOLDER) -> dict[str, BaselineEntry]:
                             "an argument of a baseline's decorator is missing or not written out",
                             file=path,
                             row=call.lineno,
-                            remedy='@baseline("name", tasks=("survival",), modality="rna", description="...")',
+                            remedy='@baseline("name", kinds=("survival",), modality="rna", description="...")',
                         ) from error
     return out
 

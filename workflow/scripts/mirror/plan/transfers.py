@@ -17,6 +17,8 @@ class Transfer:
         The source's.
     max_missing_genes : float
         Share of the source's genes that the target may lack.
+    task : str
+        The survival target.
     """
 
     source: str
@@ -24,6 +26,7 @@ class Transfer:
     encoder: str
     scheme: str
     max_missing_genes: float
+    task: str = "survival"
 
     @property
     def name(self) -> str:

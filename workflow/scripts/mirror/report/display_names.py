@@ -8,6 +8,8 @@ from functools import cache
 from ..plan.registry import find_baselines
 
 DAYS_A_YEAR = 365.25
+FULL = ("linear", "supervised", "finetune")
+"""Protocols that train on all training patients."""
 
 # Methods that are no baselines, after these; baselines name themselves in their files.
 OTHER_METHODS = {
@@ -31,6 +33,12 @@ METRICS = {
     "c_index_uno": "Uno's C",
     "auc_mean": "Mean time-dependent AUC",
     "ibs": "Integrated Brier score",
+    "kappa_quadratic": "Quadratic kappa",
+    "auroc_neighbours": "AUROC of neighbours",
+    "r2": "R²",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "mae": "Mean absolute error",
     "training_events": "Events per draw",
     "majority_share": "Largest class",
     "recall_at_1": "Recall@1",

@@ -1,22 +1,22 @@
-"""What all kinds of target share."""
+"""Who takes part in a target, and what all kinds share."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-
-def usable(patients: pd.DataFrame, task: str) -> pd.DataFrame:
-    """The patients a task can use: a label, or a positive follow-up time and a known event."""
-    if task == "subtyping":
-        return patients[patients["label"].notna() & (patients["label"].astype(str) != "")]
-    time = pd.to_numeric(patients["time_days"], errors="coerce")
-    event = pd.to_numeric(patients["event"], errors="coerce")
-    return patients[(time > 0) & event.isin([0, 1])]
+from .registry import Target
 
 
-def who_takes_part(patients: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]:
-    """The patients a task can use, and notes about those it cannot.
+def usable(patients: pd.DataFrame, task: Any) -> pd.DataFrame:
+    """The patients a target can use: a label, or a positive follow-up time and a known event."""
+    return patients[Target.of(task).rules.usable(patients)]
+
+
+def who_takes_part(patients: pd.DataFrame, task: Any) -> tuple[pd.DataFrame, list[str]]:
+    """The patients a target can use, and notes about those it cannot.
 
     Returns
     -------
@@ -24,13 +24,15 @@ def who_takes_part(patients: pd.DataFrame, task: str) -> tuple[pd.DataFrame, lis
         Empty for a class target with one class alone: there is nothing to tell apart.
     notes : list of str
     """
-    known, notes = usable(patients, task), []
+    target = Target.of(task)
+    rules = target.rules
+    known, notes = usable(patients, target), []
     if len(known) < len(patients):
-        lack = "no label" if task == "subtyping" else "no event indicator, or no follow-up time above 0"
-        notes.append(f"{len(patients) - len(known)} of {len(patients)} patients have {lack} and take no part in {task}")
-    if task == "subtyping" and len(known) and known["label"].astype(str).nunique() < 2:
-        only = known["label"].iloc[0]
-        notes.append(f"all {len(known)} patients with a label are {only}: a cohort of one label has no subtyping")
+        missing = len(patients) - len(known)
+        notes.append(f"{missing} of {len(patients)} patients have {rules.lack} and take no part in {target.name}")
+    reason = rules.nothing_to_learn(known, target.name)
+    if reason:
+        notes.append(reason)
         known = known.iloc[:0]
     return known, notes
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
-from ..heads.hazards import assign_bins, time_bins
+from .registry import Target
 
 
 def draw_shots(groups: np.ndarray, k: int, seed: int, repeat: int, fold: int, draw: int) -> np.ndarray:
@@ -35,15 +36,6 @@ def draw_shots(groups: np.ndarray, k: int, seed: int, repeat: int, fold: int, dr
     return np.sort(np.concatenate(chosen))
 
 
-def survival_groups(time: np.ndarray, event: np.ndarray, bins: int) -> np.ndarray:
-    """Time bin and event of training patients, for k-shot draws: int64 (n,).
-
-    Bins lie at quantiles of the event times. Events are a stratum of their own: drawn by time alone, most
-    draws of a cohort with few deaths hold too few of them for any model.
-    """
-    return assign_bins(time, time_bins(time, event, bins)) * 2 + (np.asarray(event) == 1)
-
-
 def fewshot_settings(settings: EvaluationSettings) -> EvaluationSettings:
     """Settings of heads that are fitted on a draw: penalties of `fewshot.C`, no refits (the draws vary instead)."""
     grid = list(settings.fewshot.C)
@@ -57,13 +49,13 @@ def fewshot_settings(settings: EvaluationSettings) -> EvaluationSettings:
 
 
 def training_sets(
-    task: str, table: pd.DataFrame, repeat: int, fold: int, settings: EvaluationSettings, seed: int
+    task: Any, table: pd.DataFrame, repeat: int, fold: int, settings: EvaluationSettings, seed: int
 ) -> Iterator[tuple[str, int, list[str]]]:
     """Training sets of one fold: all its patients, and the k-shot draws, the same ones for every method.
 
     Parameters
     ----------
-    task : {"subtyping", "survival"}
+    task : Target, or the name of a short form
     table : DataFrame
         Training patients with a known outcome, indexed by patient_id.
     repeat, fold : int
@@ -80,13 +72,7 @@ def training_sets(
     if "linear" in settings.protocols:
         yield "linear", 0, list(table.index)
     if "fewshot" in settings.protocols:
-        k = settings.fewshot.k
-        if task == "subtyping":
-            groups = table["label"].to_numpy(str)
-        else:
-            time, event = table["time_days"].to_numpy(float), table["event"].to_numpy(float)
-            groups = survival_groups(time, event, settings.survival.bins)
-            k = -(-k // 2)  # half of a bin's patients with an event, half without
+        groups, k = Target.of(task).rules.shots(table, settings.fewshot.k, settings)
         for draw in range(settings.fewshot.draws):
             chosen = draw_shots(groups, k, seed, repeat, fold, draw)
             yield "fewshot", draw, list(table.index[chosen])

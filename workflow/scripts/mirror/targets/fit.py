@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
-from ..heads.logistic import ClassPrediction, LogisticHead
-from ..heads.refits import refit_of, training_weights
+from ..heads.logistic import ClassPrediction
 from ..heads.scaling import PLAIN, Scaling
 from ..heads.stored import Head
-from ..heads.survival import HEADS, SurvivalPrediction
 from .base import by_patient
-from .classes import subtyping_rows
-from .survival import outcome_of, survival_rows
+from .registry import Target
 
 
 def fit_head(
-    task: str,
+    task: Any,
     head: str,
     x: np.ndarray,
     table: pd.DataFrame,
@@ -29,40 +28,44 @@ def fit_head(
 
     Parameters
     ----------
-    task : {"subtyping", "survival"}
-    head : {"logistic", "discrete", "cox"}
+    task : Target, or the name of a short form
+    head : str
+        One of `heads_of`.
     x : ndarray, shape (n, D)
     table : pandas.DataFrame
-        Rows of the patients table, in the order of ``x``.
+        Rows of the patients with their outcomes, in the order of ``x``.
     settings, seed, scaling
-        See `LogisticHead` and `SurvivalHead`.
+        See `LogisticHead`, `SurvivalHead` and `RidgeHead`.
 
     Returns
     -------
-    LogisticHead or SurvivalHead
+    LogisticHead, SurvivalHead or RidgeHead
     """
-    if task == "subtyping":
-        return LogisticHead(settings.probe, seed, scaling).fit(x, table["label"].to_numpy(str))
-    return HEADS[head](settings.survival, settings.probe, seed, scaling).fit(x, outcome_of(table))
+    rules = Target.of(task).rules
+    return rules.head(head, settings, seed, scaling).fit(x, rules.y(table))
 
 
-def rows_of(prediction: ClassPrediction | SurvivalPrediction, table: pd.DataFrame) -> pd.DataFrame:
+def rows_of(prediction: Any, table: pd.DataFrame, task: Any = None) -> pd.DataFrame:
     """Rows of predictions of test patients, beside their outcomes in ``table`` (in the prediction's order).
+
+    Parameters
+    ----------
+    prediction : ClassPrediction, SurvivalPrediction or NumberPrediction
+    table : DataFrame
+    task : Target, optional
+        Without it, a class target or a survival target, as the prediction says.
 
     Returns
     -------
     pandas.DataFrame
-        See `subtyping_rows` and `survival_rows`.
     """
-    if isinstance(prediction, ClassPrediction):
-        return subtyping_rows(table.index, table["label"].to_numpy(str), prediction.classes, prediction.probabilities)
-    known = outcome_of(table)
-    risks = (prediction.risk, prediction.threshold, prediction.times, prediction.survival)
-    return survival_rows(table.index, known["time"], known["event"], *risks)
+    if task is None:
+        task = "subtyping" if isinstance(prediction, ClassPrediction) else "survival"
+    return Target.of(task).rules.rows(prediction, table)
 
 
 def fit_task(
-    task: str,
+    task: Any,
     head: str,
     x: np.ndarray,
     table: pd.DataFrame,
@@ -82,13 +85,19 @@ def fit_task(
         Fallbacks that were taken.
     """
     model = fit_head(task, head, x, table, settings, seed, scaling)
-    rows = rows_of(model.prediction(x_test), table_test).assign(penalty=model.penalty_)
-    moved = predict_refits(model, x, table, x_test, settings, seed)
+    rows = rows_of(model.prediction(x_test), table_test, task).assign(penalty=model.penalty_)
+    moved = predict_refits(model, x, table, x_test, settings, seed, task)
     return rows.assign(refits=by_patient(moved, len(rows))), model.notes_
 
 
 def predict_refits(
-    model: Head, x: np.ndarray, table: pd.DataFrame, x_test: np.ndarray, settings: EvaluationSettings, seed: int
+    model: Head,
+    x: np.ndarray,
+    table: pd.DataFrame,
+    x_test: np.ndarray,
+    settings: EvaluationSettings,
+    seed: int,
+    task: Any = None,
 ) -> np.ndarray | None:
     """Predictions by the head refitted on resampled training patients; None where it is not.
 
@@ -100,20 +109,22 @@ def predict_refits(
     settings : EvaluationSettings
         ``statistics.refits``: how many.
     seed : int
+    task : Target, optional
+        Without it, a class target for a classifier, else a survival target.
 
     Returns
     -------
     ndarray or None
-        Probabilities (B, m, K) or risks (B, m).
+        Probabilities (B, m, K), risks or values (B, m).
     """
     draws = settings.statistics.refits
     if draws < 2:
         return None
-    y = table["label"].to_numpy(str) if isinstance(model, LogisticHead) else outcome_of(table)
-    step = refit_of(model, x, y, x_test)
-    return None if step is None else step(training_weights(list(table.index), seed, draws))
+    if task is None:
+        task = "subtyping" if hasattr(model, "classes_") else "survival"
+    return Target.of(task).rules.refits(model, x, table, x_test, seed, draws)
 
 
-def heads_of(task: str, settings: EvaluationSettings) -> list[str]:
-    """Heads that a task probes."""
-    return ["logistic"] if task == "subtyping" else list(settings.survival.models)
+def heads_of(task: Any, settings: EvaluationSettings) -> list[str]:
+    """Heads that a target probes."""
+    return Target.of(task).rules.heads(settings)

@@ -14,16 +14,17 @@ import pandas as pd
 from ..config.evaluation import EvaluationSettings
 from ..core.hashing import sha256_file
 from ..heads.survival import NoModel
-from ..io.predictions import Names, Result, empty, stamp
+from ..io.predictions import COMMON, OPTIONAL, Names, Result, empty, stamp
 from ..io.splits import Fold, iterate_folds
 from .base import who_takes_part
+from .registry import Target
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TaskFold:
-    """One fold of one task.
+    """One fold of one target.
 
     Attributes
     ----------
@@ -44,13 +45,13 @@ class TaskFold:
 
 
 class FoldRun:
-    """Iterates over the folds of a task and collects predictions, notes and which patients each fold saw.
+    """Iterates over the folds of a target and collects predictions, notes and which patients each fold saw.
 
     Parameters
     ----------
-    task : {"subtyping", "survival"}
+    task : Target, or the name of a short form
     patients : DataFrame
-        Indexed by patient_id.
+        Indexed by patient_id, with the target's outcome.
     splits : DataFrame
         patient_id, repeat, fold, set.
     names : Names
@@ -64,7 +65,7 @@ class FoldRun:
 
     def __init__(
         self,
-        task: str,
+        task: Any,
         patients: pd.DataFrame,
         splits: pd.DataFrame,
         names: Names,
@@ -73,8 +74,10 @@ class FoldRun:
         tested: pd.DataFrame | None = None,
         level: int = logging.WARNING,
     ) -> None:
-        self.task, self.names, self.settings, self.seed, self.level = task, names, settings, seed, level
-        self.known, self.notes = who_takes_part(patients, task)
+        self.target = Target.of(task)
+        self.task, self.rules = self.target.name, self.target.rules
+        self.names, self.settings, self.seed, self.level = names, settings, seed, level
+        self.known, self.notes = who_takes_part(patients, self.target)
         self.splits, self.tested = splits, tested
         self.parts: list[pd.DataFrame] = []
         self.seen: dict[str, dict[str, Any]] = {}
@@ -139,8 +142,7 @@ class FoldRun:
         at = {"repeat": fold.source.repeat, "fold": fold.source.fold, "draw": 0} | dict(place or {})
         how = {"task": self.task, "protocol": protocol, "modality": modality, "head": head}
         if train is not None:
-            events = train["event"].sum() if self.task == "survival" else None
-            rows = rows.assign(train_n=len(train), train_events=events)
+            rows = rows.assign(train_n=len(train), train_events=self.rules.events(train))
         self.parts.append(stamp(rows, self.names, **how, **at, seed=self.seed))
 
     def result(self, sources: Sequence[str | Path] = (), **metadata: Any) -> Result:
@@ -155,6 +157,8 @@ class FoldRun:
             "seed": self.seed,
             "sources": [{"file": str(path), "sha256": sha256_file(path)} for path in sources],
             "notes": notes,
+            "target": {"name": self.task, "kind": self.target.kind, "order": list(self.target.order)},
         }
-        rows = pd.concat(self.parts, ignore_index=True) if self.parts else empty(self.task)
-        return Result(rows, about | metadata)
+        columns = [*COMMON, *self.rules.columns, *OPTIONAL]
+        rows = pd.concat(self.parts, ignore_index=True) if self.parts else empty(columns)
+        return Result(rows, about | metadata, columns)

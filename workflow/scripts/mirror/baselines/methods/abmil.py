@@ -27,7 +27,7 @@ class GatedAttention(nn.Module):
 
 @baseline(
     "abmil",
-    tasks=("subtyping", "survival"),
+    kinds=("class", "ordinal", "survival", "number"),
     modality="wsi",
     description="gated attention pooling, supervised",
     title="ABMIL",

@@ -80,7 +80,7 @@ class Covariates:
 
 @baseline(
     "clinical_cox",
-    tasks=("survival",),
+    kinds=("survival",),
     modality="clinical",
     description="Cox regression on age, sex and stage, or the covariates that the configuration names",
     title="Clinical Cox",

@@ -12,7 +12,7 @@ from ..registry import baseline
 
 @baseline(
     "concat",
-    tasks=("subtyping", "survival"),
+    kinds=("class", "ordinal", "survival", "number"),
     modality="fused",
     description="mean patch feature and genes side by side, linear model",
     title="Concatenation",

@@ -7,11 +7,10 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from ...heads.logistic import ClassPrediction
 from ...heads.stored import Head, head_from_dict
-from ...heads.survival import SurvivalPrediction
 from ...targets.base import by_patient
 from ...targets.fit import fit_head, heads_of, predict_refits
+from ...targets.registry import Target
 from ..fold_data import FoldData, Patients
 from ..method import Method, Predicted
 from ..registry import baseline
@@ -19,14 +18,14 @@ from ..registry import baseline
 
 @baseline(
     "late_fusion",
-    tasks=("subtyping", "survival"),
+    kinds=("class", "ordinal", "survival", "number"),
     modality="fused",
     description="mean of a slide model's and an RNA model's predictions",
     title="Late fusion",
     order=100,
 )
 class LateFusion(Method):
-    """Mean of the probabilities; of the risks after standardising them on the training patients.
+    """Mean of probabilities or values; of risks after standardising them on the training patients.
 
     Attributes
     ----------
@@ -35,6 +34,8 @@ class LateFusion(Method):
     scales_ : dict
         By the survival head's name: mean and SD of the training patients' risks for each of the two, and
         ``threshold``, the median of the training patients' mean risk.
+    target_ : Target
+        What was fitted.
     fitted_on : tuple or None
         See `LinearMethod`.
     """
@@ -47,11 +48,11 @@ class LateFusion(Method):
     def fit(self, fold: FoldData) -> LateFusion:
         """See `Method.fit`."""
         *parts, table = fold.training.paired()
-        self.fitted_on = (parts, table, fold)
+        self.fitted_on, self.target_ = (parts, table, fold), fold.target
         for name in heads_of(fold.task, fold.settings):
             pair = [fit_head(fold.task, name, x, table, fold.settings, fold.seed, fold.clipped) for x in parts]
             self.pairs_[name] = pair
-            if fold.task == "survival":
+            if fold.target.kind == "survival":
                 fold.notes += [note for head in pair for note in head.notes_]
                 risks = [head.predict_risk(x) for head, x in zip(pair, parts, strict=True)]
                 scale: dict[str, Any] = {
@@ -73,15 +74,7 @@ class LateFusion(Method):
         out = []
         for name, pair in self.pairs_.items():
             found: list[Any] = [head.prediction(x) for head, x in zip(pair, parts, strict=True)]
-            if name in self.scales_:
-                risk = self._mean_risk([f.risk for f in found], self.scales_[name])
-                curves = np.mean([f.survival for f in found], axis=0)
-                both: SurvivalPrediction | ClassPrediction = SurvivalPrediction(
-                    risk, self.scales_[name]["threshold"], found[0].times, curves
-                )
-            else:
-                # Both models know the same classes, in the same order: those of the same patients.
-                both = ClassPrediction(found[0].classes, np.mean([f.probabilities for f in found], axis=0))
+            both = self.target_.rules.average(found, self.scales_.get(name))
             columns = {"refits": by_patient(self._refits(name, parts), len(table))}
             out.append(Predicted(name, list(table.index), both, columns))
         return out
@@ -93,7 +86,7 @@ class LateFusion(Method):
         seen, table, fold = self.fitted_on
         found = []
         for k, head in enumerate(self.pairs_[name]):
-            moved = predict_refits(head, seen[k], table, parts[k], fold.settings, fold.seed)
+            moved = predict_refits(head, seen[k], table, parts[k], fold.settings, fold.seed, fold.target)
             if moved is None:
                 return None
             scale = self.scales_.get(name)
@@ -103,12 +96,13 @@ class LateFusion(Method):
     def to_dict(self) -> dict[str, Any]:
         """See `Method.to_dict`."""
         pairs = {name: [head.to_dict() for head in pair] for name, pair in self.pairs_.items()}
-        return {"pairs": pairs, "scales": self.scales_}
+        target = {"name": self.target_.name, "kind": self.target_.kind, "order": list(self.target_.order)}
+        return {"pairs": pairs, "scales": self.scales_, "target": target}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """See `Method.from_dict`."""
         method = cls()
         method.pairs_ = {name: [head_from_dict(head) for head in pair] for name, pair in data["pairs"].items()}
-        method.scales_ = data["scales"]
+        method.scales_, method.target_ = data["scales"], Target.of(data["target"])
         return method

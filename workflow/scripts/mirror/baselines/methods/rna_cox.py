@@ -11,7 +11,7 @@ from ..registry import baseline
 
 @baseline(
     "rna_cox",
-    tasks=("survival",),
+    kinds=("survival",),
     modality="rna",
     description="elastic-net Cox regression on genes",
     title="RNA Cox",

@@ -9,7 +9,7 @@ from ..registry import baseline
 
 @baseline(
     "rna_logistic",
-    tasks=("subtyping",),
+    kinds=("class", "ordinal"),
     modality="rna",
     description="L2 logistic regression on genes",
     title="RNA logistic regression",

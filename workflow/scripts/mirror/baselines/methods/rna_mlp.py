@@ -20,7 +20,7 @@ DROPOUT = 0.5
 
 @baseline(
     "rna_mlp",
-    tasks=("subtyping", "survival"),
+    kinds=("class", "ordinal", "survival", "number"),
     modality="rna",
     description="multilayer perceptron on genes",
     title="RNA MLP",

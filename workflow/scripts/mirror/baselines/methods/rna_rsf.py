@@ -17,7 +17,7 @@ STEPS = 40
 
 @baseline(
     "rna_rsf",
-    tasks=("survival",),
+    kinds=("survival",),
     modality="rna",
     description="random survival forest on genes",
     title="RNA random survival forest",

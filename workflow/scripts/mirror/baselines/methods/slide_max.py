@@ -9,7 +9,7 @@ from ..registry import baseline
 
 @baseline(
     "slide_max",
-    tasks=("subtyping", "survival"),
+    kinds=("class", "ordinal", "survival", "number"),
     modality="wsi",
     description="maximum patch feature, linear model",
     title="Max pooling",

@@ -9,7 +9,7 @@ from ..registry import baseline
 
 @baseline(
     "slide_mean",
-    tasks=("subtyping", "survival"),
+    kinds=("class", "ordinal", "survival", "number"),
     modality="wsi",
     description="mean patch feature, linear model",
     title="Mean pooling",

@@ -30,7 +30,7 @@ class TransMil(nn.Module):
 
 @baseline(
     "transmil",
-    tasks=("subtyping", "survival"),
+    kinds=("class", "ordinal", "survival", "number"),
     modality="wsi",
     description="TransMIL, supervised",
     title="TransMIL",

@@ -16,6 +16,7 @@ from ...core.errors import InputError
 from ...core.patient_keys import keyed
 from ...io.splits import COLUMNS
 from .sites import assign_sites, sites_of
+from .strata import PREFIX, deal_jointly, rare_strata, strata_of
 
 log = logging.getLogger("mirror")
 
@@ -34,7 +35,8 @@ def make_splits(patients: pd.DataFrame, settings: SplitSettings, seed: int) -> p
     ----------
     patients : DataFrame
         One row per patient: ``patient_id`` and, where known, ``label``, ``time_days`` (days),
-        ``event`` (1 = it happened), ``site``. Empty cells are missing.
+        ``event`` (1 = it happened), ``site``. Empty cells are missing. Columns ``stratum:{target}`` (a category
+        each) take the place of label, time and event where folds are balanced in other targets.
     settings : SplitSettings
         ``kind`` must be stratified or site; published splits are read by
         `mirror.cohort.splits.published.read_published`.
@@ -59,9 +61,11 @@ def make_splits(patients: pd.DataFrame, settings: SplitSettings, seed: int) -> p
     one label to the next), and folds are dealt round-robin along that line. Any run of
     neighbouring strata is thus divided as evenly as can be: the patients of a fold, of a
     label, of a label and event, and of a full stratum differ by at most one between folds, and
-    a stratum with fewer patients than folds is shared with its neighbours instead of failing.
+    a stratum with fewer patients than folds is shared with its neighbours instead of failing. With columns
+    ``stratum:{target}``, iterative stratification (`mirror.cohort.splits.strata`) takes the place of the line.
     """
     table = _checked(patients, settings.folds)
+    strata = strata_of(table)
     messages: list[str] = []
     if settings.kind == "published":
         raise InputError("published splits are read, not made", remedy="call read_published")
@@ -69,11 +73,22 @@ def make_splits(patients: pd.DataFrame, settings: SplitSettings, seed: int) -> p
         sites, notes = sites_of(table)
         messages += notes
         fold_of = assign_sites(
-            sites, _categories(table), settings.folds, settings.repeats, seed, settings.site_restarts, messages
+            sites,
+            list(strata.values()) or _categories(table),
+            settings.folds,
+            settings.repeats,
+            seed,
+            settings.site_restarts,
+            messages,
         )
+    elif strata:
+        joint = list(strata.values())
+        rngs = [np.random.default_rng([seed, r]) for r in range(settings.repeats)]
+        fold_of = [deal_jointly(joint, settings.folds, rng) for rng in rngs]
+        messages.append(f"folds are balanced in {', '.join(strata)} at once")
     else:
         fold_of = [_deal(table, settings.folds, np.random.default_rng([seed, r])) for r in range(settings.repeats)]
-    messages += _rare_labels(table, fold_of, settings.folds)
+    messages += rare_strata(strata, fold_of, settings.folds) if strata else _rare_labels(table, fold_of, settings.folds)
     for message in messages:
         log.info("%s", message)
     splits = _long(table["patient_id"].to_numpy(), fold_of, settings.folds)
@@ -104,6 +119,8 @@ def _checked(patients: pd.DataFrame, folds: int) -> pd.DataFrame:
     for column in ("time_days", "event"):
         values = patients[column].to_numpy() if column in patients else np.full(len(table), np.nan)
         table[column] = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=float)
+    for column in (name for name in patients if str(name).startswith(PREFIX)):
+        table[column] = patients[column].to_numpy(dtype=object)
     return table.sort_values("patient_id", kind="stable", ignore_index=True)
 
 

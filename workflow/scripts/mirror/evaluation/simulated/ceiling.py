@@ -19,7 +19,6 @@ from ...targets.fit import fit_task
 from ...targets.folds import FoldRun
 
 MODALITY = "truth"
-HEAD = {"subtyping": "logistic", "survival": "cox"}
 
 
 def read_factors(path: str | Path) -> pd.DataFrame:
@@ -40,7 +39,7 @@ def evaluate_ceiling(
     factors: pd.DataFrame,
     patients: pd.DataFrame,
     splits: pd.DataFrame,
-    task: str,
+    task: Any,
     names: Names,
     settings: EvaluationSettings,
     seed: int,
@@ -62,14 +61,15 @@ def evaluate_ceiling(
     Result
     """
     run = FoldRun(task, patients, splits, names, settings, seed)
+    head = "cox" if run.target.kind == "survival" else run.rules.heads(settings)[0]
     run.known = run.known[run.known.index.isin(factors.index)]
     for fold in run:
         if run.is_empty(fold):
             continue
         x, x_test = (factors.loc[part.index].to_numpy() for part in (fold.train, fold.test))
         with run.attempt(fold.name):
-            rows, notes = fit_task(task, HEAD[task], x, fold.train, x_test, fold.test, settings, seed)
-            how: dict[str, Any] = {"protocol": "supervised", "modality": MODALITY, "head": HEAD[task]}
+            rows, notes = fit_task(run.target, head, x, fold.train, x_test, fold.test, settings, seed)
+            how: dict[str, Any] = {"protocol": "supervised", "modality": MODALITY, "head": head}
             run.add(rows, fold, **how, notes=notes, where=fold.name)
     description = "linear head on the simulated cohort's true factors: the best that a method can be expected to reach"
     return run.result(sources, description=description)

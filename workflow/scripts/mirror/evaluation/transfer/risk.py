@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,6 +29,7 @@ def transfer_risk(
     settings: EvaluationSettings,
     seed: int,
     allowed: Collection[str] | None = None,
+    task: Any = "survival",
 ) -> Result:
     """Fit a survival head in the source cohort and rank the target cohort, which nothing was fitted on.
 
@@ -47,6 +49,8 @@ def transfer_risk(
     allowed : collection of str, optional
         Patients of the target that may count; all by default. Whoever is in the source as well,
         under any form of the identifier, counts nowhere.
+    task : Target, optional
+        The survival target, of both cohorts.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def transfer_risk(
         fold are of two checkpoints.
     """
     by_fold = {parse_fold(Path(path).stem): Path(path) for path in target_files}
-    target = usable(target_patients, "survival")
+    target = usable(target_patients, task)
     here_too = {patient_key(p) for p in source_patients.index}
     both = [p for p in target.index if patient_key(p) in here_too]
     target = target.drop(index=both)
@@ -74,7 +78,7 @@ def transfer_risk(
             remedy="name a target cohort of other patients with known outcomes",
         )
     sources = {parse_fold(Path(path).stem): Path(path) for path in source_files}
-    run = FoldRun("survival", source_patients, source_splits, names, settings, seed, tested=target)
+    run = FoldRun(task, source_patients, source_splits, names, settings, seed, tested=target)
     if both:
         left_out = f"{len(both)} patients of the target are in the source too and were left out, {both[0]} first"
         run.notes.append(left_out)
@@ -102,8 +106,8 @@ def transfer_risk(
             for head in settings.survival.models:
                 where = f"{fold.name}, {modality}, {head}"
                 with run.attempt(where):
-                    model = fit_head("survival", head, x, train, settings, seed)
-                    found = rows_of(model.prediction(x_test), test)
+                    model = fit_head(run.target, head, x, train, settings, seed)
+                    found = rows_of(model.prediction(x_test), test, run.target)
                     how = {"protocol": "transfer", "modality": modality, "head": head}
                     place = {"repeat": 0, "fold": 0, "draw": draw}
                     run.add(found, fold, **how, place=place, notes=model.notes_, where=where)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
 
-from ..display_names import MODALITIES, method_name
+from ..display_names import FULL, MODALITIES, method_name, method_order
 from .style import colour, empty_figure, grid_of, line
 
 GRID = np.linspace(0, 1, 101)
@@ -21,8 +25,8 @@ def label_of(method: str, modality: str) -> str:
     return f"{method_name(method)} ({MODALITIES.get(modality, modality)})"
 
 
-def unpack(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Truth and probabilities of one method, averaged over repeats and draws.
+def unpack(rows: pd.DataFrame, order: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Truth and probabilities of one method, averaged over repeats and draws; classes in ``order``, then by name.
 
     Returns
     -------
@@ -30,7 +34,10 @@ def unpack(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
     probabilities : float64 (n, classes)
     classes : list of str
     """
-    classes = sorted({str(c) for names in rows["classes"] for c in names})
+    rank = {name: place for place, name in enumerate(order)}
+    classes = sorted(
+        {str(c) for names in rows["classes"] for c in names}, key=lambda name: (rank.get(name, len(rank)), name)
+    )
     table = np.zeros((len(rows), len(classes)))
     for i, (names, values) in enumerate(zip(rows["classes"], rows["probabilities"], strict=True)):
         table[i, [classes.index(str(c)) for c in names]] = values
@@ -114,7 +121,7 @@ def curves(predictions: dict[tuple[str, str], pd.DataFrame], kind: str, seed: in
     """
     series = {key: unpack(rows) for key, rows in predictions.items()}
     if not series:
-        return empty_figure("no subtyping predictions")
+        return empty_figure("no predictions")
     drawn: dict[tuple[tuple[str, str], str], tuple] = {}
     for number, (key, (truth, _, names)) in enumerate(series.items()):
         for k in [len(names) - 1] if len(names) == 2 else range(len(names)):
@@ -156,13 +163,13 @@ def _outer_labels(figure: Figure, roc: bool, classes: list[str], n: int) -> None
     figure.suptitle(f"{what} (n = {n} patients)", fontsize=9)
 
 
-def confusion(predictions: dict[tuple[str, str], pd.DataFrame]) -> Figure:
+def confusion(predictions: dict[tuple[str, str], pd.DataFrame], order: Sequence[str] = ()) -> Figure:
     """Confusion matrices: counts, and colour by share of the true class."""
     if not predictions:
-        return empty_figure("no subtyping predictions")
+        return empty_figure("no predictions")
     figure, axes = grid_of(len(predictions), width=2.9, height=2.9)
     for panel, (key, rows) in zip(axes, predictions.items(), strict=True):
-        truth, scores, classes = unpack(rows)
+        truth, scores, classes = unpack(rows, order)
         counts = confusion_matrix(truth, scores.argmax(1), labels=range(len(classes)))
         share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -185,7 +192,7 @@ def calibration(predictions: dict[tuple[str, str], pd.DataFrame], bins: int = 5)
     Bins hold equal numbers of patients; bars are Wilson's 95 % intervals of the share that is right.
     """
     if not predictions:
-        return empty_figure("no subtyping predictions")
+        return empty_figure("no predictions")
     figure, axes = grid_of(len(predictions), width=2.6, height=2.55, columns=3, sharex=True, sharey=True)
     lowest = 1.0
     for panel, (key, rows) in zip(axes, predictions.items(), strict=True):
@@ -213,3 +220,27 @@ def _wilson(share: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.ndarr
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return middle - half, middle + half
+
+
+def collect(files: Sequence[Path]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Rows by (method, modality): baselines as they are, variants by their fused embedding."""
+    found = {}
+    for file in files:
+        rows = pd.read_parquet(file)
+        rows = rows[rows["protocol"].isin(FULL)]
+        for key, some in rows.groupby(["method", "modality"], sort=False):
+            found[key] = some
+    variants = {m for m, modality in found if modality == "fused"}
+    kept = {k: v for k, v in found.items() if k[0] not in variants or k[1] == "fused"}
+    return dict(sorted(kept.items(), key=lambda item: method_order(item[0][0])))
+
+
+def draw(
+    files: Sequence[Path], metrics: Path, names: dict[str, str], target: dict[str, Any], seed: int, folder: Path
+) -> dict[str, Figure]:
+    """The figures of a class or ordinal target by name (see `mirror.plan.kinds`)."""
+    found = collect(files)
+    out = {"roc": curves(found, "roc", seed)}
+    if target["kind"] == "class":
+        out["pr"] = curves(found, "pr", seed)
+    return out | {"confusion": confusion(found, target["order"]), "calibration": calibration(found)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sksurv.nonparametric import kaplan_meier_estimator
 
-from ..display_names import DAYS_A_YEAR, HEADS, method_order
+from ...plan.targets import SHORT
+from ..display_names import DAYS_A_YEAR, FULL, HEADS, method_order
 from .classification import label_of
-from .style import LINES, colour, empty_figure, grid_of
+from .style import LINES, colour, empty_figure, grid_of, save_figure
 
 GROUPS = ("low", "high")
 
@@ -135,3 +138,52 @@ def time_dependent_auc(metrics: pd.DataFrame) -> Figure:
     figure.supxlabel(f"Years ({size})", fontsize=9)
     figure.supylabel("Time-dependent AUC", fontsize=9)
     return figure
+
+
+def collect(files: Sequence[Path]) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """Rows by (method, modality, head), in the tables' order: variants by their fused embedding where they have one."""
+    drawn = {}
+    for file in files:
+        rows = pd.read_parquet(file)
+        rows = rows[rows["protocol"].isin(FULL)].fillna({"head": ""})
+        for key, some in rows.groupby(["method", "modality", "head"], sort=True):
+            drawn[key] = some
+    variants = {m for m, modality, _ in drawn if modality == "fused"}
+    kept = [k for k in drawn if k[0] not in variants or k[1] == "fused"]
+    return {k: drawn[k] for k in sorted(kept, key=lambda k: (method_order(k[0]), k[1:]))}
+
+
+def draw(
+    files: Sequence[Path], metrics: Path, names: dict[str, str], target: dict[str, Any], seed: int, folder: Path
+) -> dict[str, Figure]:
+    """The figures of a survival target by name.
+
+    The Kaplan-Meier figure is MIRROR's (the last method but the ceiling); every other method's is saved beside it.
+    """
+    drawn = collect(files)
+    methods = [k for k in drawn if k[1] != "truth"]
+    fused = [k for k in methods if k[1] == "fused"]
+    chosen = (fused or methods)[-1] if methods else None
+    nobody = pd.DataFrame(columns=["patient_id", "time_days", "event", "risk_group"])
+    out = {"km": kaplan_meier(nobody, "")} if chosen is None else {}
+    for key in drawn:
+        method, modality, head = key
+        text = label_of(method, modality) + (f", {HEADS[head]}" if HEADS.get(head) else "")
+        figure = kaplan_meier(drawn[key], text)
+        if key == chosen:
+            out["km"] = figure
+        else:
+            name = "" if target["name"] in SHORT else target["name"]
+            save_figure(figure, folder / f"{'_'.join(filter(None, [name, 'km', method, modality, head]))}.png")
+    table = pd.read_csv(metrics, sep="\t", dtype={"fold": str}).fillna({"head": ""})
+    mine = (
+        (table["cohort"] == names["cohort"])
+        & (table["scheme"] == names["scheme"])
+        & table["encoder"].isin([names["encoder"], "none"])
+        & (table["task"] == target["name"])
+        & table["protocol"].isin(FULL)
+    )
+    both = table[mine]
+    variants = set(both.loc[both["modality"] == "fused", "method"])
+    both = both[~both["method"].isin(variants) | (both["modality"] == "fused")]
+    return out | {"auc": time_dependent_auc(both)}
