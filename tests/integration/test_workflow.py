@@ -17,6 +17,12 @@ SLIDES = {"simulate_cohort", "tile_slides", "embed_tiles"}
 TRAINING = {"pretrain_mirror", "encode_cohort", "select_genes"}
 
 
+BEFORE_OUTCOMES = SLIDES | TRAINING | {
+    "read_clinical", "build_cohort", "make_splits", "audit_leaks", "audit_models", "read_expression",
+    "normalize_expression", "join_tiles", "join_features",
+}  # fmt: skip
+
+
 def changed(finished, tmp_path, change):
     """The finished run under a configuration with one change."""
     config = yaml.safe_load(finished.config.read_text())
@@ -63,6 +69,38 @@ def test_an_evaluation_option_reruns_no_slide_and_no_training(finished, tmp_path
     jobs = changed(finished, tmp_path, lambda c: c["evaluation"].update(protocols=["linear", "fewshot"])).planned()
     assert jobs["evaluate_embeddings"] == 4
     assert not (SLIDES | TRAINING) & set(jobs)
+
+
+def test_a_new_target_is_read_and_predicted_and_nothing_is_trained(finished, tmp_path):
+    targets = {"years": {"kind": "number", "column": "age"}}
+    jobs = changed(finished, tmp_path, lambda c: c["cohorts"]["T"].update(targets=targets)).planned()
+    assert not BEFORE_OUTCOMES & set(jobs), jobs
+    read = {name: jobs[name] for name in ("read_target", "evaluate_embeddings", "evaluate_baseline", "plot_number")}
+    assert read == {"read_target": 1, "evaluate_embeddings": 2, "evaluate_baseline": 1, "plot_number": 1}
+
+
+def test_a_target_that_is_left_out_takes_nothing_else_with_it(finished, tmp_path):
+    jobs = changed(finished, tmp_path, lambda c: c["evaluation"].update(tasks=["subtyping"])).planned()
+    assert not (BEFORE_OUTCOMES | {"read_target", "evaluate_embeddings", "evaluate_baseline"}) & set(jobs), jobs
+    assert "compute_metrics" in jobs
+
+
+def test_a_changed_target_reruns_what_reads_it_alone(finished):
+    """Folds stay as they were drawn; genes are chosen anew only where their selection names the target."""
+    survival = finished.planned("--forcerun", "results/cohort/T/targets/survival.tsv")
+    assert not BEFORE_OUTCOMES & set(survival) and survival["evaluate_embeddings"] == 2, survival
+    labels = finished.planned("--forcerun", "results/cohort/T/targets/subtyping.tsv")
+    assert "select_genes" in labels and "make_splits" not in labels and "build_cohort" not in labels
+
+
+def test_patients_and_embeddings_hold_no_outcome(finished):
+    results = finished.folder / "results"
+    outcomes = {"label", "time_days", "event"}
+    patients = pd.read_csv(results / "cohort/T/patients.tsv", sep="\t")
+    embeddings = anndata.read_h5ad(results / "embeddings/T/demo-random/cv2/mirror/r0f0.h5ad")
+    assert not outcomes & {*patients, *embeddings.obs}
+    survival = pd.read_csv(results / "cohort/T/targets/survival.tsv", sep="\t")
+    assert survival["patient_id"].tolist() == patients["patient_id"].tolist() and survival["event"].isin([0, 1]).all()
 
 
 def test_bootstrap_reruns_metrics_and_no_probe(finished, tmp_path):
