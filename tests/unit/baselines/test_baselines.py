@@ -27,8 +27,8 @@ from mirror.heads.survival import NoModel
 from mirror.io.features import write_features
 from mirror.io.predictions import Names, read_predictions
 from mirror.plan.registry import find_baselines
-from mirror.rna.transform import fit_transform
 from mirror.plan.targets import SHORT
+from mirror.rna.transform import fit_transform
 from mirror.targets.fewshot import training_sets
 
 QUICK = EvaluationSettings(
@@ -43,7 +43,9 @@ FOLDS = pd.DataFrame(
         for i in range(60)
     ]
 )
-CASES = [(name, task) for name, entry in sorted(load_all().items()) for task, kind in SHORT.items() if kind in entry.kinds]
+CASES = [
+    (name, task) for name, entry in sorted(load_all().items()) for task, kind in SHORT.items() if kind in entry.kinds
+]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def spread(values: np.ndarray, fold: np.ndarray, folds: int) -> int:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_target_is_balanced(seed):
-    """No category differs by more than four patients between folds, no rare one by more than one; dealing by chance does far worse."""
+    """Categories differ by at most four patients between folds, rare ones by one; chance does far worse."""
     groups, rng = strata(seed=seed), np.random.default_rng(seed)
     fold = deal_jointly(list(groups.values()), 5, rng)
     assert np.ptp(np.bincount(fold, minlength=5)) <= 4

@@ -242,7 +242,10 @@ def test_script_writes_the_tables(evaluation_cohort, results, tmp_path, root):
     patients, _, splits, files = evaluation_cohort
     folder = tmp_path / "cohort" / "sim"
     (folder / "cv5").mkdir(parents=True)
-    patients.to_csv(folder / "patients.tsv", sep="\t", index=False)
+    (folder / "targets").mkdir()
+    outcomes = [folder / "targets" / f"{task}.tsv" for task in results]
+    for path in outcomes:
+        patients.to_csv(path, sep="\t", index=False)
     splits.to_csv(folder / "cv5" / "splits.tsv", sep="\t", index=False)
     paths = []
     for task, result in results.items():
@@ -250,7 +253,7 @@ def test_script_writes_the_tables(evaluation_cohort, results, tmp_path, root):
         write_predictions(paths[-1], result.rows, task, result.metadata)
     main = runpy.run_path(str(root / "workflow" / "scripts" / "compute_metrics.py"))["main"]
     out = [tmp_path / name for name in ("metrics.tsv", "comparisons.tsv", "notes.tsv")]
-    main(paths, [folder / "patients.tsv"], [folder / "cv5" / "splits.tsv"], files, QUICK.model_dump(), 42, *out)
+    main(paths, outcomes, [folder / "cv5" / "splits.tsv"], files, QUICK.model_dump(), 42, *out)
     table = pd.read_csv(out[0], sep="\t")
     assert set(table["task"]) == {"subtyping", "survival", "retrieval"} and table["value"].notna().all()
     assert len(pd.read_csv(out[1], sep="\t")) and out[2].exists()

@@ -134,9 +134,7 @@ def test_adding_a_baseline_is_adding_one_file(tmp_path):
     (name, found), *more = find_baselines(tmp_path).items()
     assert (name, found.modality, found.kinds, more) == ("rna_knn", "rna", ("class",), [])
     assert (found.title, found.gpu, found.network) == ("rna knn", False, False)
-    write(
-        tmp_path / "vague.py", 'NAME = "x"\n\n@baseline(NAME, kinds=("class",), modality="rna")\ndef fit(f): ...\n'
-    )
+    write(tmp_path / "vague.py", 'NAME = "x"\n\n@baseline(NAME, kinds=("class",), modality="rna")\ndef fit(f): ...\n')
     find_baselines.cache_clear()
     with pytest.raises(InputError, match="not written out"):
         find_baselines(tmp_path)

@@ -71,7 +71,9 @@ def test_what_the_plan_reads_is_what_is_registered():
 
 def test_adding_a_kind_is_adding_one_file(tmp_path):
     file = tmp_path / "counts.py"
-    file.write_text('@kind("count", section="Counts", primary="deviance", figures={"bars": "Bars"})\nclass Count: ...\n')
+    file.write_text(
+        '@kind("count", section="Counts", primary="deviance", figures={"bars": "Bars"})\nclass Count: ...\n'
+    )
     found = find_kinds(tmp_path)["count"]
     assert (found.file, found.section, found.figures) == (file, "Counts", {"bars": "Bars"})
     file.write_text('WHAT = "x"\n@kind("count", section=WHAT, primary="deviance")\nclass Count: ...\n')

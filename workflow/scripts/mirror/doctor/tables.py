@@ -8,14 +8,17 @@ from typing import Any
 import pandas as pd
 
 from ..cohort.labels import apply_labels
+from ..cohort.outcomes import split_facts
 from ..config.sources import ClinicalSource, ExpressionSource, FeatureSource
 from ..core.barcodes import patient_id
 from ..core.facts import Facts
 from ..core.findings import Finding, State
 from ..features.inspect import inspect_features
+from ..plan.targets import patients_source
 from ..readers.clinical.read import read_clinical
 from ..readers.expression.read import read_expression
 from .render import findings_of
+from .targets import check_target
 
 
 def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str] | None) -> Iterator[Finding]:
@@ -37,13 +40,19 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
     if settings["clinical"]:
         facts = Facts(settings["clinical"]["path"])
         wanted = slide_patients if settings["require"] == "both" else None
-        table, report = read_clinical(ClinicalSource(**settings["clinical"]), wanted, facts)
+        named = settings.get("targets") or {}
+        source = patients_source(settings["clinical"]) if named else settings["clinical"]
+        table, report = read_clinical(ClinicalSource(**source), wanted, facts)
         groups["clinical"] = set(table["patient_id"])
         table, _ = apply_labels(table, settings["label_map"], settings["exclude_labels"], settings["min_label_count"])
         labels = ", ".join(f"{k} {v}" for k, v in table["label"].value_counts().items()) or "none"
         events = int(pd.to_numeric(table["event"]).fillna(0).sum())
-        yield Finding(f"{cohort}: clinical", "ok", f"{len(table)} patients; labels {labels}; {events} events")
-        yield from findings_of(facts, f"{cohort}: clinical")
+        counted = f"{len(named)} named targets" if named else f"labels {labels}; {events} events"
+        yield Finding(f"{cohort}: clinical", "ok", f"{len(table)} patients; {counted}")
+        yield from findings_of(split_facts(facts, outcome=False) if named else facts, f"{cohort}: clinical")
+        people = set.intersection(*groups.values())
+        for name, target in named.items():
+            yield check_target(cohort, name, target, settings["clinical"], wanted, people)
     if len(groups) > 1:
         common = set.intersection(*groups.values())
         sizes = ", ".join(f"{k} {len(v)}" for k, v in groups.items())

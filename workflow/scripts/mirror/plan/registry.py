@@ -1,8 +1,8 @@
 """Which baselines there are, read off their files without importing them.
 
-The DAG needs a baseline's data, kinds of target and resources, and the report its name, where its packages are not
-installed. The arguments of the decorator `mirror.baselines.baseline` are therefore read from the syntax tree, and adding
-a baseline is adding one file.
+The DAG needs a baseline's data, kinds of target and resources, and the report its name, where its packages are
+not installed. The arguments of the decorator `mirror.baselines.baseline` are therefore read from the syntax tree, and
+adding a baseline is adding one file.
 """
 
 from __future__ import annotations
