@@ -29,9 +29,9 @@ def tables(draw) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def outcome(path: Path, text: str) -> tuple[pd.DataFrame | None, list[str]]:
+def outcome(path: Path, text: str | bytes) -> tuple[pd.DataFrame | None, list[str]]:
     """The table as read and what was said of it; None where it was refused."""
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     facts = Facts(path)
     try:
         found, _ = read_clinical(ClinicalSource(path=str(path)), None, facts)
@@ -41,10 +41,13 @@ def outcome(path: Path, text: str) -> tuple[pd.DataFrame | None, list[str]]:
     return found.sort_values("patient_id", ignore_index=True), [fact.text() for fact in facts.warnings]
 
 
-LIES = ("months", "cut", "swapped", "doubled", "units", "title", "semicolon", "order", "early_visit", "lost", "header")
+LIES = (
+    "months", "cut", "swapped", "doubled", "units", "title", "semicolon", "order", "early_visit", "lost", "header",
+    "years", "points", "case", "labels", "negative", "utf16", "footnote", "two_units", "behind", "german",
+)  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables(), lie=st.sampled_from(LIES), seed=st.integers(0, 2**32 - 1))
 def test_a_lie_is_named_or_changes_nothing(tmp_path, table, lie, seed):
     rng = np.random.default_rng(seed)
@@ -69,6 +72,30 @@ def test_a_lie_is_named_or_changes_nothing(tmp_path, table, lie, seed):
             os_days=table["os_days"].astype(object).mask(table["os_status"] == at % 2, "")
         ).to_csv(index=False),
         "header": lambda: "\n".join([*lines[:at], lines[0], *lines[at:]]) + "\n",
+        "years": lambda: table.assign(os_days=(table["os_days"] / 365.25).round(2)).to_csv(index=False),
+        "points": lambda: table.assign(
+            os_days=[f"{v:,}".replace(",", ".") for v in table["os_days"]]
+        ).to_csv(index=False, sep=";"),
+        "case": lambda: pd.concat(
+            [table, table.iloc[[at - 1]].assign(patient_id=lambda t: t["patient_id"].str.lower(), os_days=9)]
+        ).to_csv(index=False),
+        "labels": lambda: table.assign(
+            subtype=table["subtype"].where(np.arange(len(table)) != at - 1, table["subtype"].str.lower())
+        ).to_csv(index=False),
+        "negative": lambda: table.assign(
+            os_days=table["os_days"].where(np.arange(len(table)) != at - 1, -9)
+        ).to_csv(index=False),
+        "utf16": lambda: text.encode("utf-16"),
+        "footnote": lambda: text + "* as of May,,,,\n",
+        "two_units": lambda: table.assign(
+            os_months=np.roll(table["os_days"].to_numpy(), 1 + at % 7) / 30.4375
+        ).to_csv(index=False),
+        "behind": lambda: table.assign(
+            os_status=np.where(table["os_status"] == 1, "Deceased:1", "Living:0")
+        ).to_csv(index=False),
+        "german": lambda: table.rename(
+            columns={"os_days": "Überlebenszeit_Tage", "os_status": "verstorben"}
+        ).to_csv(index=False),
     }[lie]()  # fmt: skip
     found, said = outcome(tmp_path / "lied.csv", lied)
     same = found is not None and found.equals(honest)

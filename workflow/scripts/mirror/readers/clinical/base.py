@@ -28,8 +28,16 @@ _EVENTS = {
     "recurred/progressed": 1, "progression": 1, "recurrence": 1, "relapse": 1, "dead with tumor": 1,
     "living": 0, "alive": 0, "no": 0, "false": 0, "censored": 0, "diseasefree": 0, "disease free": 0, "lost": 0,
     "progression free": 0, "progressionfree": 0, "alive or dead tumor free": 0, "survived": 0, "alive with disease": 0,
-    "expired": 1, "passed away": 1,
+    "expired": 1, "passed away": 1, "dead of disease": 1, "died of disease": 1, "dead of other causes": 1,
+    "dead of other cause": 1, "no evidence of disease": 0, "alive without disease": 0,
+    # German, French, Spanish, Italian, Dutch
+    "tot": 1, "verstorben": 1, "gestorben": 1, "ja": 1, "lebend": 0, "lebt": 0, "am leben": 0, "nein": 0,
+    "décédé": 1, "décédée": 1, "decede": 1, "mort": 1, "oui": 1, "vivant": 0, "vivante": 0, "en vie": 0, "non": 0,
+    "muerto": 1, "muerta": 1, "fallecido": 1, "fallecida": 1, "sí": 1, "vivo": 0, "viva": 0,
+    "deceduto": 1, "deceduta": 1, "morto": 1, "vivente": 0, "overleden": 1, "nee": 0, "in leven": 0,
 }  # fmt: skip
+CODED = re.compile(r"^(?:(?P<code>[01])\s*:\s*(?P<word>\D.*)|(?P<name>[^\d:].*?)\s*[:=]\s*(?P<number>[01]))$")
+"""A status with its code before it (``1:DECEASED``) or behind it (``Deceased:1``)."""
 
 
 @dataclass
@@ -67,6 +75,12 @@ def blank(column: pd.Series, keep: Collection[str] = ()) -> pd.Series:
 
 
 DECIMAL_COMMA = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"
+_UNITS = {
+    "days": "days?|tage?n?|jours?|d[ií]as?|giorni|dagen",
+    "months": "months?|mos?|monate?n?|mois|mes(?:es)?|mesi|maanden",
+    "years": "years?|yrs?|jahre?n?|ans|ann[ée]es?|años?|anni|jaren",
+}  # in the languages of tables that were seen
+_POINTED = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+"
 _THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 
 
@@ -88,6 +102,7 @@ def numbers_of(text: pd.Series, name: str = "", file: str = "", decimal: str | N
         Where every comma stands before three digits and nothing tells ``1,234`` for 1.234 or 1234.
     """
     string = text.astype("string")
+    _refuse_pointed_thousands(string, name, file)
     comma = string.str.contains(",", regex=False).fillna(False)
     if comma.any():
         cells, others = string[comma], pd.to_numeric(string[~comma], errors="coerce").astype(float)
@@ -113,6 +128,23 @@ def numbers_of(text: pd.Series, name: str = "", file: str = "", decimal: str | N
     return pd.to_numeric(string, errors="coerce").astype(float)
 
 
+def _refuse_pointed_thousands(string: pd.Series, name: str, file: str) -> None:
+    """Refuse a column in which every point stands before three digits and cells below 1000 have none: 2.566, 992."""
+    pointed = string.str.contains(".", regex=False).fillna(False)
+    plain = string[~pointed & string.notna()]
+    if int(pointed.sum()) < 3 or not string[pointed].str.fullmatch(_POINTED).all():
+        return
+    several = string[pointed].str.count(r"\.").gt(1).any()
+    below = pd.to_numeric(plain, errors="coerce").dropna()
+    if several or (len(below) and ((below % 1) == 0).all() and below.abs().max() < 1000):
+        cell = string[pointed].iloc[0]
+        raise InputError(
+            f"column {name!r}: {cell!r} may be read as {cell} or as {cell.replace('.', '')}",
+            file=file or None,
+            remedy="write decimal points, and no separator of thousands",
+        )
+
+
 def to_number(column: pd.Series, name: str, file: str) -> pd.Series:
     """Return float64 with missing marks as NaN; any other text is an `InputError` with its row."""
     text = blank(column)
@@ -135,8 +167,16 @@ def looks_like_event(cells: pd.Series) -> bool:
     number = pd.to_numeric(text, errors="coerce").astype(float)
     if number.notna().all():
         return set(number.unique()) <= {0.0, 1.0} or set(number.unique()) == {1.0, 2.0}
-    words = text.str.replace(r"^[01]\s*:\s*", "", regex=True)
+    words = text.map(lambda cell: decoded(cell)[0])
     return bool((words.isin(list(_EVENTS)) | number.isin([0.0, 1.0])).mean() > 0.9)
+
+
+def decoded(cell: str) -> tuple[str, float | None]:
+    """Split a status in lower case into its word and its code: ``1:deceased`` and ``deceased:1`` alike."""
+    found = CODED.match(cell)
+    if found is None:
+        return cell, None
+    return found["word"] or found["name"], float(found["code"] or found["number"])
 
 
 def uncapped(ages: pd.Series) -> pd.Series:
@@ -155,8 +195,9 @@ def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Seri
         For a value that is neither; for 1/2 coding, whose meaning differs between programs.
     """
     text = blank(column).astype("string").str.lower()
-    coded = text.str.extract(r"^([01])\s*:\s*(.*)$")
-    words = text.where(coded[1].isna(), coded[1].astype("string"))
+    parts = [decoded(cell) if isinstance(cell, str) else (None, None) for cell in text]
+    words = pd.Series([word for word, _ in parts], index=text.index, dtype=object)
+    code = pd.Series([code for _, code in parts], index=text.index, dtype=float)
     event = words.map(_EVENTS).astype(float)
     number = numbers_of(text, name, file)
     seen = set(number.dropna().unique())
@@ -170,7 +211,7 @@ def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Seri
     numeric = number if one_means == "event" else 1.0 - number
     event = event.where(number.isna(), numeric)
     # "1:SOMETHING" with words we do not know: the number in front decides, 1 = it happened (cBioPortal).
-    event = event.where(event.notna() | coded[0].isna(), pd.to_numeric(coded[0], errors="coerce").astype(float))
+    event = event.where(event.notna() | code.isna(), code)
     bad = text.notna() & event.isna()
     if bad.any():
         at = int(bad.to_numpy().argmax())
@@ -186,7 +227,9 @@ def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Seri
 def to_sex(column: pd.Series) -> pd.Series:
     """Return ``female`` / ``male``, NaN where missing or anything else."""
     text = blank(column).astype("string").str.lower()
-    return text.map({"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"})
+    female = ("female", "f", "woman", "weiblich", "w", "femme")
+    male = ("male", "m", "man", "männlich", "maennlich", "homme")
+    return text.map(dict.fromkeys(female, "female") | dict.fromkeys(male, "male"))
 
 
 def to_stage(column: pd.Series) -> pd.Series:
@@ -203,8 +246,7 @@ def to_stage(column: pd.Series) -> pd.Series:
 def unit_of_name(name: str) -> str | None:
     """Return the time unit that a column's name states, or None."""
     low = name.lower()
-    for unit, pattern in (("days", r"(^|[^a-z])days?([^a-z]|$)"), ("months", r"(^|[^a-z])(months?|mos?)([^a-z]|$)"),
-                          ("years", r"(^|[^a-z])(years?|yrs?)([^a-z]|$)")):  # fmt: skip
-        if re.search(pattern, low):
+    for unit, words in _UNITS.items():
+        if re.search(rf"(^|[^a-zäöüéèñß])({words})([^a-zäöüéèñß]|$)", low):
             return unit
     return None

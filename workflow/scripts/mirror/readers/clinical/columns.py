@@ -29,7 +29,9 @@ PATIENT: tuple[str, ...] = (
     "patient_barcode",
     "sample",
     "sample_id",
-)
+    "patienten-id", "patienten_id", "patientenid", "patientennummer", "pat_id", "pat-id", "id_patient", "id patient",
+    "paciente", "id_paciente", "paziente", "id_paziente",
+)  # fmt: skip
 LABEL: tuple[str, ...] = ("label", "subtype", "oncotree_code", "cancer_type", "class", "diagnosis")
 TIME: tuple[str, ...] = (
     "time_days", "survival_days", "time_months", "survival_months", "os_days", "os_months", "time_years",
@@ -66,11 +68,13 @@ _ENDPOINTS = (
     ("OS", r"os|overall"),
 )
 _TIME_LIKE = re.compile(
-    r"^(days|months|years|t)$|surviv|follow.?up|last.?(contact|seen|visit)|lived|time|days?.to.(death|last)|"
+    r"^(days|months|years|t)$|[uü](e)?berleben|beobachtung|nachsorge|survie|suivi|supervivencia|seguimiento|"
+    r"sopravvivenza|overleving|surviv|follow.?up|last.?(contact|seen|visit)|lived|time|days?.to.(death|last)|"
     r"(^|[^a-z])(os|dss|pf[is]|df[is]|rfs|months?|futime)([^a-z]|$)",
     re.IGNORECASE,
 )
-_EVENT_LIKE = re.compile(r"deceas|dead|death|died|vital|alive|censor|surviv|event|"
+_EVENT_LIKE = re.compile(r"verstorben|gestorben|vitalstatus|[uü](e)?berleben|d[eé]c[eéè]d|statut|survie|fallec|muert|"
+                         r"estado|stato|overleden|(^|[^a-z])(tod|tot)([^a-z]|$)|deceas|dead|death|died|vital|alive|censor|surviv|event|"
                          r"(^|[^a-z])(os|dss|pf[is]|df[is]|rfs|status|fustat)([^a-z]|$)", re.IGNORECASE)  # fmt: skip
 
 

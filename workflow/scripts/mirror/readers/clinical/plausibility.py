@@ -9,6 +9,7 @@ import pandas as pd
 
 _LONG_DAYS = 50 * 365.25
 _SHORT_DAYS = 200.0
+_YEAR = 365.25
 _SMALL = 64
 """Below so many patients chance alone makes a quarter look reversed: there the alarm needs a test."""
 _CHANCE = 0.01
@@ -47,6 +48,8 @@ def check_followup(time_days: pd.Series, event: pd.Series) -> tuple[dict[str, An
         warnings.append(f"the longest follow-up is {time.max() / 365.25:.0f} years: the time unit may be wrong")
     elif n >= 20 and time.max() < _SHORT_DAYS:
         warnings.append(f"the longest follow-up is {time.max():.0f} days: times may be months, read as days")
+    elif n >= 20 and time.max() < _YEAR:
+        warnings.append(f"the longest follow-up is {time.max():.0f} days: the time unit may be wrong (months, years?)")
     if n >= 20 and 0 < happened.sum() < n:
         quarters = np.array_split(happened[np.argsort(time, kind="stable")], 4)
         share = [float(q.mean()) for q in quarters]

@@ -34,6 +34,7 @@ from .base import (
     unit_of_name,
 )
 from .columns import endpoint_of_name, find, patient_column
+from .doubts import compare_times, say_alike, say_empty_rows, say_labels
 from .formats import PATIENT, READERS, detect_format
 from .joining import join_tables
 from .layout import read_raw
@@ -87,8 +88,10 @@ def read_clinical(
     names = PATIENT.get(form, usual.PATIENT)
     patient = patient_column(raw, source.patient, wanted, facts, names)
     fixed = [find(raw.columns, names) for names in (usual.LABEL, usual.OTHERS["sex"])]
+    say_empty_rows(raw, patient, facts)
     constant = raw[list(dict.fromkeys(c for c in (source.label, *fixed) if c in raw.columns))]
     raw[patient] = canonical_ids(_given_ids(raw[patient], patient, facts), wanted, facts, constant)
+    say_alike(raw[patient], facts)
     extra = join_tables(raw, patient, source, facts)
     raw, later = extra.frame, extra.later
     parsed = READERS[form](raw, source, patient, facts, units)
@@ -97,11 +100,13 @@ def read_clinical(
     if "time" in frame and source.endpoint != "none":
         frame["time_days"] = to_number(frame["time"], "time", file) * parsed.days_a_unit
         frame["event"] = to_event(frame["event"], parsed.one_means, str(said["event"]), file)
+        compare_times(raw, frame["time_days"], said, source.endpoint, facts)
         _add_later(frame, later)
     else:
         frame["time_days"], frame["event"] = np.nan, np.nan
     site = _site(frame, raw, source, said, facts)
     out = _canonical(frame, raw, source, site, facts)
+    say_labels(out["label"], facts)
     out, joined, odd = one_row_a_patient(out, source.endpoint, facts)
     derived = said.get("event") in ("vital_status", said.get("vital"))
     found = find_contradictions(frame["patient_id"], frame, None, source.endpoint, derived)
@@ -144,6 +149,11 @@ def read_clinical(
         "lost_follow_up": lost | {"one_sided": one_sided},
     }
     out, report["flow"], report["times"] = _clean_times(out, source, lost if "time" in frame else None)
+    if report["times"]["negative"]:
+        below = f"{report['times']['negative']} patients have a time below zero, which is read as no follow-up"
+        facts.warn(
+            "negative times", below, f"column {said.get('time')}", "correct them, or refuse: negative_times: error"
+        )
     numbers, suspicions = check_followup(out["time_days"], out["event"])
     if "time" in frame and source.endpoint != "none":
         for line in suspicions:

@@ -173,7 +173,7 @@ def _from_dates(
 
 def _say_no_follow_up(table: pd.DataFrame, columns: dict[str, str], facts: Facts) -> None:
     """No follow-up column is recognised: raise where some may be, else warn."""
-    times, events = follow_up_candidates(table, columns.values())
+    times, events = follow_up_candidates(table, [c for role, c in columns.items() if role != "vital"])
     if times and events:
         facts.refuse(
             "follow-up columns",

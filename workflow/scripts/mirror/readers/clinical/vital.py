@@ -10,11 +10,12 @@ import pandas as pd
 
 from ...core.errors import InputError
 from ...core.facts import Facts
-from .base import blank
+from .base import blank, decoded
 
 Rule = Literal["rule", "missing", "error"]
-_DEAD = {"dead", "deceased", "died", "death", "expired"}
-_ALIVE = {"alive", "living", "survived"}
+_DEAD = {"dead", "deceased", "died", "death", "expired", "tot", "verstorben", "gestorben", "décédé", "décédée", "mort",
+         "muerto", "muerta", "fallecido", "fallecida", "deceduto", "deceduta", "overleden"}  # fmt: skip
+_ALIVE = {"alive", "living", "survived", "lebend", "lebt", "vivant", "vivante", "vivo", "viva", "vivente", "in leven"}
 
 ALIVE_WITH_DEATH = "alive with a date of death"
 DEAD_WITHOUT_DATE = "dead without a date of death"
@@ -34,7 +35,7 @@ RULES = {
 
 def is_dead(vital: pd.Series) -> pd.Series:
     """Return 1.0 dead, 0.0 alive, NaN unknown; codes such as ``1:DECEASED`` are read by their words."""
-    text = blank(vital).astype("string").str.lower().str.replace(r"^[01]\s*:\s*", "", regex=True)
+    text = blank(vital).astype("string").str.lower().map(lambda cell: decoded(cell)[0], na_action="ignore")
     dead = pd.Series(np.nan, index=vital.index)
     return dead.mask(text.isin(_DEAD).fillna(False), 1.0).mask(text.isin(_ALIVE).fillna(False), 0.0)
 
