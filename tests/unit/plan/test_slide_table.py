@@ -82,3 +82,58 @@ def test_masks_of_a_folder_and_of_the_table(tmp_path):
     table.write_text("slide_id\tpatient_id\tslide_path\tmask\nS1\tP1\tone.svs\tnowhere.geojson\n")
     with pytest.raises(InputError, match=r"row 2.*nowhere.geojson.*correct the path"):
         read_slide_table(table)
+
+
+@pytest.mark.fault(
+    stage="config",
+    fault="slide tables that contradict themselves: slides and patients swapped, barcodes of two patients in "
+    "a row, a path with the separator inside, a column twice",
+    sees="the row, or which columns to swap",
+    survives="nothing has run",
+)
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("P1", "a_1", "/d/a_1.svs"), ("P2", "b_1", "/d/b_1.svs")], "patient_id holds names of slides \\(`a_1`\\)"),
+        (
+            [(f"TCGA-AA-000{i}", f"TCGA-AA-000{i}-01Z-00-DX1", "") for i in range(3)],
+            "slide_id those of patients \\(`TCGA-AA-0000`\\)",
+        ),
+        (
+            [("TCGA-AA-0001-01Z-00-DX1", "TCGA-AA-0002", "")],
+            "row 2.*slide_id is of patient TCGA-AA-0001, patient_id is `TCGA-AA-0002`",
+        ),
+        (
+            [("s", "TCGA-AA-0002", "/d/TCGA-AA-0003-01Z-00-DX1.1234.svs")],
+            "slide_path is of patient TCGA-AA-0003",
+        ),
+        ([("s", "P", "a", "b", "c")], "row 2.*more fields than the header"),
+    ],
+)
+def test_tables_that_contradict_themselves(tmp_path, rows, words):
+    with pytest.raises(InputError, match=words):
+        read_slide_table(write(tmp_path, *rows))
+
+
+def test_a_slide_may_be_named_as_its_patient(tmp_path):
+    """One slide per patient, named alike, or a file named after the patient although the slide is not."""
+    assert read_slide_table(write(tmp_path, ("P1", "P1", "/d/P1.svs"), ("P2", "P2", "/d/P2.svs")))
+    assert read_slide_table(write(tmp_path, ("P1", "P1", "/d/x.svs"), ("TCGA-AA-0002-01Z-00-DX1", "anon2", "/d/y.svs")))
+    assert read_slide_table(write(tmp_path, ("tcga.aa.0002.01Z.00.DX1", "TCGA-AA-0002", "/d/TCGA-AA-0002-01Z.svs")))
+
+
+def test_a_column_twice_and_blanks_in_the_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("slide_id, patient_id , slide_path, mpp\ns1,P1,a.svs,0.25\n")
+    found = read_slide_table(path)[0]
+    assert (found.patient_id, found.mpp) == ("P1", 0.25)
+    path.write_text("slide_id;patient_id;slide_path;mpp\ns1;P1;a.svs;0,25\ns2;P2;b.svs;N/A\n")
+    assert [slide.mpp for slide in read_slide_table(path)] == [0.25, None]
+    path.write_text("slide_id,patient_id,slide_path,,\ns1,P1,a.svs,,,\n")
+    assert read_slide_table(path)[0].slide_path == "a.svs"
+    path.write_text("slide_id,patient_id,patient_id,slide_path\ns1,P1,P2,a.svs\n")
+    with pytest.raises(InputError, match="column `patient_id` is there twice"):
+        read_slide_table(path)
+    path.write_text("slide_id;patient_id;slide_path;mpp\ns1;P1;a.svs;0,25 um/px\n")
+    with pytest.raises(InputError, match=r"row 2.*`0,25 um/px`, not a number"):
+        read_slide_table(path)

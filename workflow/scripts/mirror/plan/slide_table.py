@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..core.barcodes import parse
 from ..core.barcodes import patient_id as patient_of
 from ..core.errors import InputError
 from ..core.hashing import sha256_file
@@ -36,10 +37,10 @@ class Slide:
 
 
 def _number(text: str, file: str, row: int) -> float | None:
-    if text.strip() in ("", "NA", "nan", "None"):
+    if text.strip().lower() in ("", "na", "n/a", "#n/a", "nan", "none", "null"):
         return None
     try:
-        return float(text)
+        return float(text.strip().replace(",", "."))
     except ValueError:
         raise InputError(
             f"mpp is `{text}`, not a number", file=file, row=f"row {row}", remedy="micrometres per pixel, as in 0.25"
@@ -66,6 +67,10 @@ def read_slide_table(path: str | Path) -> list[Slide]:
             handle.seek(0)
             rows = csv.DictReader(handle, delimiter=next((mark for mark in "\t,;" if mark in head), ","))
             columns = [c.strip() for c in rows.fieldnames or []]
+            rows.fieldnames = columns
+            twice = next((c for c in SLIDE_COLUMNS if columns.count(c) > 1), None)
+            if twice:
+                raise InputError(f"column `{twice}` is there twice", file=file, remedy="keep one")
             missing = [c for c in SLIDE_COLUMNS[:2] if c not in columns]
             if missing:
                 near = difflib.get_close_matches(missing[0], columns, n=1, cutoff=0.0)
@@ -78,6 +83,13 @@ def read_slide_table(path: str | Path) -> list[Slide]:
             seen: dict[str, tuple[int, str]] = {}  # row and spelling of each name
             owners: dict[tuple[int, int | str], tuple[int, str]] = {}  # row and patient of each file
             for number, row in enumerate(rows, start=2):
+                if any(cell.strip() for cell in row.get(None, ())):  # type: ignore[call-overload]
+                    raise InputError(
+                        f"has more fields than the header has columns ({len(columns)})",
+                        file=file,
+                        row=f"row {number}",
+                        remedy="quote paths that hold the separator, or separate by tabs",
+                    )
                 written, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
                 if not written or not patient:
                     raise InputError("slide_id or patient_id is empty", file=file, row=f"row {number}")
@@ -119,6 +131,7 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                             row=f"row {number}",
                             remedy="a slide of two patients would be in training and test at once; keep one row",
                         )
+                _check_barcodes(slide, patient, where, file, number)
                 mask = (row.get("mask") or "").strip() or None
                 mark = _mask_hash(mask, file, f"row {number}") if mask else None
                 slides.append(
@@ -132,6 +145,7 @@ def read_slide_table(path: str | Path) -> list[Slide]:
         raise InputError("not a UTF-8 text table", file=file) from None
     if not slides:
         raise InputError("the slide table has no rows", file=file)
+    _check_swapped(slides, file)
     return slides
 
 
@@ -189,6 +203,39 @@ def attach_masks(slides: list[Slide], folder: str | Path) -> tuple[list[Slide], 
             slide = replace(slide, mask=str(found[0]), mask_hash=mark)
         out.append(slide)
     return out, [path for path in files if os.path.abspath(path) not in used]
+
+
+def _check_barcodes(slide: str, patient: str, where: str, file: str, row: int) -> None:
+    """Refuse a row whose TCGA barcodes are of two patients: a column was sorted or shifted by itself."""
+    own = parse(patient)
+    for name, text in (("slide_id", slide), ("slide_path", where)):
+        other = parse(text)
+        if own is not None and other is not None and own.patient != other.patient:
+            raise InputError(
+                f"{name} is of patient {other.patient}, patient_id is `{patient}`",
+                file=file,
+                row=f"row {row}",
+                remedy="correct the row; all rows, if a column was sorted or shifted by itself",
+            )
+
+
+def _check_swapped(slides: list[Slide], file: str) -> None:
+    """Refuse a table whose patient_id holds the slides: each file is named after it, none after the slide_id."""
+
+    def named(name: str, path: str) -> bool:
+        stem = os.path.basename(path.replace("\\", "/"))
+        return bool(name) and (stem == name or stem.startswith(f"{name}."))
+
+    known = [slide for slide in slides if slide.slide_path]
+    swapped = [s for s in known if named(s.patient_id, s.slide_path) and not named(s.slide_id, s.slide_path)]
+    types = [s for s in slides if (a := parse(s.patient_id)) and (b := parse(s.slide_id)) and a.slide and not b.slide]
+    if len(slides) > 1 and (2 * len(swapped) > len(known) > 0 or 2 * len(types) > len(slides)):
+        first = (swapped or types)[0]
+        raise InputError(
+            f"patient_id holds names of slides (`{first.patient_id}`), slide_id those of patients (`{first.slide_id}`)",
+            file=file,
+            remedy="swap the two columns",
+        )
 
 
 def read_exclusions(path: str | Path, slides: list[Slide]) -> dict[str, str]:
