@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -11,14 +12,16 @@ STAGES = (
     "config", "slides", "features", "expression", "clinical", "tables", "splits", "training", "checkpoints",
     "evaluation", "disk", "processes", "security", "cluster",
 )  # fmt: skip
-HEAD = """# What can go wrong, what you see, what survives
+TITLES = {
+    "config": "Configuration and slide table", "slides": "Slides", "features": "Patch features and encoders",
+    "expression": "Expression", "clinical": "Clinical tables", "tables": "Joining the tables", "splits": "Folds",
+    "training": "Pre-training", "checkpoints": "Checkpoints", "evaluation": "Evaluation and report", "disk": "Disk",
+    "processes": "Killed processes", "security": "Hostile files", "cluster": "Cluster",
+}  # fmt: skip
+HEAD = """# What can go wrong
 
-Each row is a fault that a test plants on purpose. This page is written from the tests by
-`make schema`; a test fails when the two differ. `make test` runs them, with two kills per stage;
-`make test-faults-long` kills twenty times a stage; rows that name a node or a Slurm job are run by
-`make test-slurm` on a real Slurm.
-
-{count} faults.
+{count} faults: what happens, **what you see**, and what is kept. Each is planted by a test (`pytest -m fault`).
+This page is written from those tests by `make schema`.
 
 """
 
@@ -41,11 +44,22 @@ def faults() -> list[dict[str, str]]:
 def page() -> str:
     """The whole page."""
     rows = faults()
-    lines = ["| stage | fault | what you see | what survives | test |", "|---|---|---|---|---|"]
-    for row in rows:
-        cells = [row[k].replace("|", "\\|") for k in ("stage", "fault", "sees", "survives")]
-        lines.append(f"| {' | '.join(cells)} | {row['test']} |")
-    return HEAD.format(count=len(rows)) + "\n".join(lines) + "\n"
+    lines: list[str] = []
+    for stage in STAGES:
+        own = [row for row in rows if row["stage"] == stage]
+        if not own:
+            continue
+        usual = Counter(row["survives"] for row in own).most_common(1)[0][0]
+        lines += [f"## {TITLES[stage]}", "", f"What is kept, where a line does not say otherwise: {usual}.", ""]
+        for row in own:
+            kept = "" if row["survives"] == usual else f" Kept: {row['survives']}."
+            lines.append(f"- {_sentence(row['fault'])}: **{row['sees']}**.{kept}")
+        lines.append("")
+    return HEAD.format(count=len(rows)) + "\n".join(lines).rstrip() + "\n"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] if text[:2].islower() or text.startswith("a ") else text
 
 
 if __name__ == "__main__":

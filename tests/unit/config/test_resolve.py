@@ -131,11 +131,11 @@ def start(**train):
 
 @pytest.mark.fault(
     stage="config",
-    fault="pre-training that starts from a missing checkpoint, or from one that nobody vouches for",
-    sees="the variant, the file, and the keys that would vouch for it",
+    fault="pre-training that starts from a missing checkpoint, or from one whose training patients nothing names",
+    sees="the variant, the file, and the keys that name them",
     survives="nothing runs",
 )
-def test_weights_to_start_from_are_vouched_for(tmp_path):
+def test_weights_to_start_from_name_their_patients(tmp_path):
     theirs, ours, people = (tmp_path / name for name in ("m.pth.tar", "m.safetensors", "patients.txt"))
     with pytest.raises(InputError, match=r"m\.pth\.tar.*`train.init_from`: this file does not exist"):
         check_starts(start(init_from=str(theirs)), {})
@@ -145,9 +145,9 @@ def test_weights_to_start_from_are_vouched_for(tmp_path):
         check_starts(start(init_from=str(theirs)), {})
     check_starts(start(init_from=str(ours)), {})
     check_starts(start(init_from=str(theirs)), {"pretraining": "trained on another country's slides"})
-    vouched = start(init_from=str(theirs), init_patients=str(people))
-    check_starts(vouched, {})
-    assert start_files(vouched["m"]) == [str(theirs), str(people)]
+    declared = start(init_from=str(theirs), init_patients=str(people))
+    check_starts(declared, {})
+    assert start_files(declared["m"]) == [str(theirs), str(people)]
 
 
 trees = st.recursive(

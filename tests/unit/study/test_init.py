@@ -8,14 +8,17 @@ import sys
 import uuid
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from mirror.core.errors import InputError
 from mirror.plan.plan import Plan
 from mirror.study.__main__ import main
+from mirror.study.feature_files import find_features
 from mirror.study.init import Request, Study, init, render
 from mirror.study.slide_files import find_slides, link_patients, read_links
 from mirror.study.write import line_of, scalar
@@ -268,3 +271,55 @@ def test_the_launcher_needs_nothing_activated(tcga: Path) -> None:
         env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}, check=True,
     )  # fmt: skip
     assert "--sample-sheet" in done.stdout
+
+
+def features(folder: Path, tool: str, patients: list[str]) -> Path:
+    """Features as a tool writes them, eight wide; the folder to name."""
+    inner = {"trident": "features_uni_v1", "clam": "h5_files", "stamp": "uni-1a2b", "pt": "."}[tool]
+    (folder / inner).mkdir(parents=True)
+    for patient in patients:
+        file = folder / inner / f"{patient}-01Z-00-DX1.{patient[-4:]}{'.pt' if tool == 'pt' else '.h5'}"
+        if tool == "pt":
+            torch.save(torch.zeros(3, 8), file)
+            continue
+        with h5py.File(file, "w") as opened:
+            opened["feats" if tool == "stamp" else "features"] = np.zeros((3, 8), np.float32)
+            opened["coords"] = np.zeros((3, 2), int)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tool", "encoder"), [("trident", "uni_v1"), ("clam", "imported"), ("stamp", "uni"), ("pt", "imported")]
+)
+def test_features_of_other_tools_are_a_study(tcga: Path, tool: str, encoder: str) -> None:
+    made = features(tcga / "made", tool, PATIENTS)
+    study = init(Request(Path("study"), None, Path("counts"), Path("brca_tcga"), label="PAM50", features=made))
+    config = yaml.safe_load(study.config.read_text())
+    (source,) = config["cohorts"]["study"]["features"]
+    assert (source["format"], source["width"], source["encoder"]) == (tool, 8, encoder)
+    assert "encoders" not in config
+    plan = Plan.read(config, ROOT)
+    assert plan.encoders_of("study") == [encoder] and not plan.has_pixels("study")
+    assert {s.patient_id for s in plan.slides["study"]} == set(PATIENTS)
+    assert any(row.what == "features" and f"{tool}: {len(PATIENTS)} slides" in row.value for row in study.rows)
+
+
+def test_features_of_two_encoders_are_not_guessed(tmp_path: Path) -> None:
+    features(tmp_path / "made", "trident", ["TCGA-A1-0000"])
+    (tmp_path / "made" / "features_conch").mkdir()
+    with pytest.raises(InputError, match=r"several encoders \(features_conch, features_uni_v1\).*give one"):
+        find_features(tmp_path / "made")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no features"):
+        find_features(tmp_path / "empty")
+
+
+def test_small_sizes_are_marked_and_can_be_removed(tcga: Path) -> None:
+    given = (Path("slides"), Path("counts"), Path("brca_tcga"))
+    study = init(Request(Path("a"), *given, label="PAM50", cohort="C", small=True))
+    small = study.config.read_text()
+    assert accepted(study).variants["mirror"]["model"]["embed_dim"] == 64
+    kept = [line for line in small.split("\n\n# Small sizes")[0].splitlines() if "# small;" not in line]
+    plain = init(Request(Path("b"), *given, label="PAM50", cohort="C")).config.read_text()
+    wanted = plain.replace("title: b", "title: a").replace("b/", "a/").strip().splitlines()
+    assert [line for line in kept if line not in ("", "evaluation:")] == [line for line in wanted if line]

@@ -96,7 +96,7 @@ def choose_device(name: str = "auto", local_rank: int = 0, setting: str = TRAINI
     ------
     InputError
         This process holds a GPU that PyTorch cannot use, or ``cuda`` is named where there is none.
-        A job that was lent a GPU does not compute on the CPU unless it is told to.
+        A job that holds a GPU computes on the CPU only where the setting says cpu.
     """
     if name == "cpu":
         return torch.device("cpu")

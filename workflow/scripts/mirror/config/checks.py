@@ -45,7 +45,7 @@ def contradiction(settings: Mapping[str, Any]) -> tuple[str, str, str] | None:
 
 
 def check_starts(variants: Mapping[str, Mapping[str, Any]], allowed: Mapping[str, str], source: str = "config") -> None:
-    """Refuse weights to start from that are missing, or that nobody vouches for.
+    """Refuse weights to start from that are missing, or of which nothing says on which patients they were trained.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def check_starts(variants: Mapping[str, Mapping[str, Any]], allowed: Mapping[str
                     remedy="correct the path; it counts from the folder in which the workflow is started",
                 )
         start = train["init_from"]
-        vouched = train["init_patients"] or "pretraining" in allowed
-        if start and not start.endswith(".safetensors") and not vouched:
+        declared = train["init_patients"] or "pretraining" in allowed
+        if start and not start.endswith(".safetensors") and not declared:
             raise InputError(
                 f"variant `{name}`: {start} keeps no record of the patients it was trained on, so test patients may "
                 "be among them",

@@ -47,7 +47,7 @@ class Cell:
         parts = [p.strip() for p in text.strip().strip("/").split("/")]
         if not 8 <= len(parts) <= 9 or not all(parts[:8]):
             raise InputError(
-                f"`{text}` names no cell",
+                f"`{text}` is not the address of a table cell",
                 remedy=f"--config cell={FORM}, e.g. SIM/efficientnet-lite0-128px/cv3/mirror/survival/cox/wsi/c_index",
             )
         return cls(*parts)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import re
+import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -17,6 +20,8 @@ from ..core.errors import InputError
 from ..core.facts import Facts, one_line
 from .identifiers import Identifiers
 
+EMBED_BYTES = 24 << 20  # of all figures; in base64 and with tables the page then stays below 40 MB
+PNG = b"\x89PNG\r\n\x1a\n"
 MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
@@ -35,23 +40,21 @@ class Section:
         return anchor(self.title)
 
     def figure(self, path: Path, title: str, caption: str) -> None:
-        """Add a picture, embedded.
+        """Add a picture; `render_report` embeds it or links to it.
 
         Raises
         ------
         InputError
             The file is empty or of no known picture format.
         """
-        data = path.read_bytes()
-        if not data or path.suffix not in MEDIA:
+        if path.suffix not in MEDIA or not path.stat().st_size:
             raise InputError("not a picture", file=path)
-        source = f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(data).decode()}"
         self.entries.append(
             {
                 "kind": "figure",
                 "title": title,
                 "caption": caption,
-                "source": source,
+                "path": path,
                 "file": str(path),
                 "anchor": anchor(f"{title}-{path.parent.name}-{path.stem}"),
             }
@@ -87,9 +90,18 @@ def plain_caption(rst: str) -> str:
 
 
 def render_report(
-    template: Path, title: str, subtitle: str, warnings: list[str], sections: list[Section], out: Path
+    template: Path,
+    title: str,
+    subtitle: str,
+    warnings: list[str],
+    sections: list[Section],
+    out: Path,
+    embed_bytes: int = EMBED_BYTES,
 ) -> None:
     """Write the report.
+
+    Where all figures together are small they are inside the page. Otherwise the page links to their files, by paths
+    relative to its own folder, and the browser reads each when it comes into view.
 
     Parameters
     ----------
@@ -101,12 +113,32 @@ def render_report(
     sections : list of Section
         In order; empty ones are left out.
     out : Path
-        The HTML file; everything is inside it.
+        The HTML file.
+    embed_bytes : int
+        Figures of at most this size together are embedded.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(template.read_text(encoding="utf-8"))
     kept = [s for s in sections if s.answer or s.entries or s.paragraphs]
-    write_text(out, page.render(title=title, subtitle=subtitle, warnings=warnings, sections=kept))
+    figures = [entry for section in kept for entry in section.entries if entry["kind"] == "figure"]
+    embedded = sum(entry["path"].stat().st_size for entry in figures) <= embed_bytes
+    for entry in figures:
+        path = entry["path"]
+        relative = quote(os.path.relpath(path.resolve(), out.parent.resolve()))
+        entry |= {"source": _embedded(path) if embedded else relative, "lazy": not embedded, "size": picture_size(path)}
+    linked = 0 if embedded else len(figures)
+    write_text(out, page.render(title=title, subtitle=subtitle, warnings=warnings, sections=kept, linked=linked))
+
+
+def _embedded(path: Path) -> str:
+    return f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a PNG in pixels, so that the page keeps its place free; None for other formats."""
+    with open(path, "rb") as file:
+        head = file.read(24)
+    return struct.unpack(">II", head[16:24]) if head[:8] == PNG and len(head) == 24 else None
 
 
 def audit_table(audits: dict[str, dict[str, Any]]) -> str:

@@ -27,6 +27,11 @@ def parser() -> argparse.ArgumentParser:
     )
     new.add_argument("out", type=Path, metavar="OUT", help="folder of the new study")
     new.add_argument("--slides", type=Path, help="folder of slides, nested or flat")
+    new.add_argument(
+        "--features",
+        type=Path,
+        help="folder of patch features that TRIDENT, CLAM or STAMP made, or of .pt files; in place of an encoder",
+    )
     new.add_argument("--expression", type=Path, help="expression file, or folder of GDC STAR counts")
     new.add_argument("--clinical", type=Path, help="clinical table, or folder that holds one")
     new.add_argument(
@@ -44,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--label", help="column of the subtype label")
     new.add_argument("--cohort", help="name of the cohort in paths and tables (default: the folder's name)")
     new.add_argument("--encoder", default="efficientnet-lite0", help="row of config/encoders.yaml (%(default)s)")
+    new.add_argument(
+        "--small",
+        action="store_true",
+        help="add small sizes to the configuration, to see a run end on a CPU in minutes",
+    )
     new.add_argument("--frozen", action="store_true", help="keep frozen sections and normals of TCGA")
     return top
 
@@ -74,6 +84,8 @@ def _init(given: argparse.Namespace) -> int:
         cohort=given.cohort,
         encoder=given.encoder,
         frozen=given.frozen,
+        features=given.features,
+        small=given.small,
     )
     try:
         from ..encoders.table import find_encoder
@@ -87,15 +99,20 @@ def _init(given: argparse.Namespace) -> int:
     print(f"\nWrote {shown(study.config)}" + (f" and {shown(study.samples)}" if study.samples else ""), end="")
     undecided = request.out / UNDECIDED
     print(f" and {shown(undecided)}." if undecided.exists() else ".")
-    if request.slides:
+    if request.slides and not request.features:
         gated = "; gated: accept the terms on its page and export HF_TOKEN=..." if row.gated else ""
         print(f"Encoder: {row.name}, licence {row.licence}{gated}. Others: docs/encoders.md.")
     config = shown(study.config)
-    activate = "source .venv/bin/activate\n    " if not os.environ.get("VIRTUAL_ENV") else ""
+    at = "" if (Path.cwd() / "Snakefile").is_file() else f" --snakefile {ROOT / 'Snakefile'}"
+    activate = f"source {shown(ROOT / '.venv')}/bin/activate\n    " if not os.environ.get("VIRTUAL_ENV") else ""
     print(
-        f"Next:\n    {activate}snakemake doctor --cores all --configfile {config}\n"
-        + (f"    snakemake qc --cores all --configfile {config}\n" if request.slides else "")
-        + f"    snakemake --cores all --configfile {config}"
+        f"Next:\n    {activate}snakemake doctor --cores all --configfile {config}{at}\n"
+        + (
+            f"    snakemake qc --cores all --configfile {config}{at}\n"
+            if request.slides and not request.features
+            else ""
+        )
+        + f"    snakemake --cores all --configfile {config}{at}"
     )
     return 0
 

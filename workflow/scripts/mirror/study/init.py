@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..core.errors import InputError
 from ..core.names import safe_name
+from .feature_files import FoundFeatures, find_features
 from .recognise import Row, Table, recognise_clinical, recognise_expression
 from .slide_files import SlideFile, find_slides, link_patients, read_links, without_frozen
 from .write import config_text, line_of, samples_text, shown
@@ -36,6 +37,10 @@ class Request:
     encoder : str
     frozen : bool
         Keep frozen sections and normals.
+    features : Path or None
+        Features that another tool made of the slides.
+    small : bool
+        Sizes for a first run on a CPU.
     """
 
     out: Path
@@ -48,6 +53,8 @@ class Request:
     cohort: str | None = None
     encoder: str = "efficientnet-lite0"
     frozen: bool = False
+    features: Path | None = None
+    small: bool = False
 
 
 @dataclass
@@ -73,8 +80,8 @@ def init(request: Request) -> Study:
     InputError
         Nothing was given, the study exists, or no slide is in the folder.
     """
-    if not (request.slides or request.expression):
-        raise InputError("neither --slides nor --expression was given", remedy="see `mirror init --help`")
+    if not (request.slides or request.features or request.expression):
+        raise InputError("none of --slides, --features and --expression was given", remedy="see `mirror init --help`")
     config = request.out / CONFIG
     for file in (config, request.out / SAMPLES, request.out / UNDECIDED):
         if file.exists():
@@ -86,16 +93,17 @@ def init(request: Request) -> Study:
     study = Study(config, None)
     sheets = _sheets(request, study.rows)
     clinical = recognise_clinical(request.clinical, request.label) if request.clinical else None
-    slides, undecided = _slides(request, sheets, clinical, study.rows)
+    made = find_features(request.features) if request.features else None
+    slides, undecided = _slides(request, made, sheets, clinical, study.rows)
     expression = None
     if request.expression:
         log.info("Reading %s", request.expression)
         expression = recognise_expression(request.expression, {s.patient for s in slides} or None, sheets)
         if undecided and expression.patients:  # its patients may be in the slides' names
-            found = link_patients(undecided, request.slides or "", {}, None, expression.patients)
+            found = link_patients(undecided, request.slides or request.features or "", {}, None, expression.patients)
             slides = sorted([*slides, *(s for s in found if s.patient)], key=lambda s: s.slide_id)
             undecided = [s for s in found if not s.patient]
-    if request.slides:
+    if request.slides or request.features:
         study.rows += _slide_rows(slides, undecided, request)
         study.patients["slides"] = {s.patient for s in slides}
     for name, table in (("expression", expression), ("clinical", clinical)):
@@ -105,12 +113,14 @@ def init(request: Request) -> Study:
     study.rows.append(_meeting(study))
     study.samples = request.out / SAMPLES if slides else None
     title = request.out.absolute().name
-    text = config_text(title, cohort, request.out, study.samples, expression, clinical, request.encoder)
+    text = config_text(
+        title, cohort, request.out, study.samples, expression, clinical, request.encoder, made, request.small
+    )
     request.out.mkdir(parents=True, exist_ok=True)
     if undecided:
-        _write(request.out / UNDECIDED, samples_text(undecided))
+        _write(request.out / UNDECIDED, samples_text(undecided, request.slides is not None))
     if study.samples:
-        _write(study.samples, samples_text(slides))
+        _write(study.samples, samples_text(slides, request.slides is not None))
     _write(config, text)
     for row in study.rows:
         line = line_of(text, row.edit) if row.edit and " " not in row.edit else None
@@ -138,25 +148,39 @@ def _sheets(request: Request, rows: list[Row]) -> list[Path]:
 
 
 def _slides(
-    request: Request, sheets: list[Path], clinical: Table | None, rows: list[Row]
+    request: Request,
+    made: FoundFeatures | None,
+    sheets: list[Path],
+    clinical: Table | None,
+    rows: list[Row],
 ) -> tuple[list[SlideFile], list[SlideFile]]:
     """Slides with a patient, and slides without."""
-    if request.slides is None:
+    root = request.slides or request.features
+    if root is None:
         return [], []
-    found = find_slides(request.slides)
-    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(found.formats.items()))
-    rows.append(Row("slides", f"{len(found.slides)} in {shown(request.slides)} ({kinds})"))
-    if found.passed_over:
-        other = ", ".join(f"{n} {kind or 'without suffix'}" for kind, n in sorted(found.passed_over.items()))
-        rows.append(Row("files left out", f"{other}: no slides"))
-    slides, frozen = (found.slides, 0) if request.frozen else without_frozen(found.slides)
+    if made:
+        what = (
+            f"{made.format}: {len(made.slides)} slides in {shown(made.path)}, {made.width} wide, encoder {made.encoder}"
+        )
+        rows.append(Row("features", what))
+    if request.slides:
+        found = find_slides(request.slides)
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(found.formats.items()))
+        rows.append(Row("slides", f"{len(found.slides)} in {shown(request.slides)} ({kinds})"))
+        if found.passed_over:
+            other = ", ".join(f"{n} {kind or 'without suffix'}" for kind, n in sorted(found.passed_over.items()))
+            rows.append(Row("files left out", f"{other}: no slides"))
+        files = found.slides
+    else:
+        files = made.slides if made else []
+    slides, frozen = (files, 0) if request.frozen else without_frozen(files)
     if frozen:
         rows.append(Row("frozen or normal", f"{frozen} slides left out by their TCGA barcodes", "--frozen keeps them"))
     links: dict[str, str] = {}
     for sheet in sheets:
         links = read_links(sheet) | links
     known = clinical.patients if clinical else ()
-    linked = link_patients(slides, request.slides, links, request.pattern, known)
+    linked = link_patients(slides, root, links, request.pattern, known)
     for slide in linked:
         safe_name(slide.slide_id)
     return [s for s in linked if s.patient], [s for s in linked if not s.patient]

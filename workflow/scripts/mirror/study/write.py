@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from .feature_files import FoundFeatures
 from .recognise import Table
 from .slide_files import SlideFile
 
@@ -34,13 +35,31 @@ def shown(path: str | Path) -> str:
         return str(full)
 
 
-def samples_text(slides: list[SlideFile]) -> str:
-    """Return the slide table, tab-separated."""
+def samples_text(slides: list[SlideFile], paths: bool = True) -> str:
+    """Return the slide table, tab-separated; without ``paths`` the slides' files are not at hand."""
     out = io.StringIO()
     table = csv.writer(out, delimiter="\t", lineterminator="\n")  # quotes what would break a row
     table.writerow(["slide_id", "patient_id", "slide_path"])
-    table.writerows([s.slide_id, s.patient, s.path.absolute()] for s in slides)
+    table.writerows([s.slide_id, s.patient, s.path.absolute() if paths else ""] for s in slides)
     return out.getvalue()
+
+
+# Written by `init --small`: hours of a CPU become minutes. Results need the defaults.
+SMALL_EVALUATION = [
+    "  fewshot: {k: 3, draws: 3}    # small; remove this line for results",
+    "  statistics: {bootstrap: 200}    # small; remove this line for results",
+]
+SMALL = [
+    "",
+    "# Small sizes, to see a run end on a CPU: remove everything below for results.",
+    "rna:",
+    "  selection: {method: anova, n_genes: 200}",
+    "pretrain:",
+    "  model:",
+    "    {embed_dim: 64, slide_heads: 4, landmarks: 16, rna_heads: 4, style_dim: 16, style_hidden: [64, 32],",
+    "     prototypes: 32, tokens: 16}",
+    "  train: {epochs: 10, lr: 0.0005, workers: 0}",
+]
 
 
 def config_text(
@@ -51,6 +70,8 @@ def config_text(
     expression: Table | None,
     clinical: Table | None,
     encoder: str,
+    features: FoundFeatures | None = None,
+    small: bool = False,
 ) -> str:
     """Return a short, commented configuration.
 
@@ -65,6 +86,10 @@ def config_text(
     expression, clinical : Table or None
     encoder : str
         Row of the encoder table.
+    features : FoundFeatures, optional
+        Features that take the place of tiling and an encoder.
+    small : bool
+        Add sizes for a first run on a CPU.
     """
     lines = [
         f"# Written by `mirror init` on {date.today().isoformat()}; yours to edit.",
@@ -79,6 +104,9 @@ def config_text(
         lines.append(f"    samples: {scalar(shown(samples))}    # slide_id, patient_id, slide_path, optional mpp")
     if not (samples and expression):
         lines.append("    require: any    # one of the two modalities is not there")
+    if features:
+        entry = f"format: {features.format}, path: {scalar(shown(features.path))}, width: {features.width}"
+        lines += ["    features:", f"      - {{{entry}, encoder: {scalar(features.encoder)}}}"]
     if expression:
         lines.append("    expression:")
         lines += _keys(expression, "")
@@ -91,7 +119,7 @@ def config_text(
             lines.append("      endpoint: OS    # or DSS, PFI, DFI, or none")
         elif "time" not in clinical.settings:
             lines.append("      # endpoint: none    # a study without survival analysis")
-    if samples:
+    if samples and not features:
         lines += [
             "",
             f"encoders: [{scalar(encoder)}]    # others, with their licences: docs/encoders.md",
@@ -108,6 +136,11 @@ def config_text(
             "evaluation:",
             f"  tasks: {json.dumps(tasks)}    # subtyping needs labels, survival needs follow-up",
         ]
+        lines += SMALL_EVALUATION if small else []
+    elif small:
+        lines += ["", "evaluation:", *SMALL_EVALUATION]
+    if small:
+        lines += SMALL
     return "\n".join(lines) + "\n"
 
 
