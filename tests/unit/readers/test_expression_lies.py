@@ -188,7 +188,7 @@ def test_a_matrix_cut_anywhere_is_named(tmp_path_factory: pytest.TempPathFactory
     text = whole.read_bytes()
     text = text[: int(share * len(text))]
     last = text.rsplit(b"\n", 1)[0].rsplit(b"\n", 1)[-1][:1]
-    assume(last < b"T" or not text.endswith(b"\n"))
+    assume(not text.endswith(b"\n") or (last < b"T" and text.count(b"\n") > 110))
     path = folder / ("c.tsv.gz" if packed else "c.tsv")
     path.write_bytes(gzip.compress(text) if packed else text)
     try:

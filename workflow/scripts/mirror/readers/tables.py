@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _SEP_LINE = re.compile(r"^\ufeff?\"?sep=(.)\"?[\t,;]*\s*$", re.IGNORECASE)
 _COMMA = re.compile(r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
+_GROUPED = re.compile(r"^[+-]?[1-9]\d{0,2}(?:,\d{3})+$")
 _POINT = re.compile(r"^[+-]?\d*\.\d+(?:[eE][+-]?\d+)?$")
 _HEAD_CHARS = 32 << 20
 _TABLES = (".csv", ".tsv", ".txt", ".tab")
@@ -321,14 +322,22 @@ def read_header(path: str | Path, rows: int = 50) -> Header:
             raise InputError(
                 f"has {len(fields)} fields where the header has {len(columns)}", file=path, row=f"line {number}"
             )
-    return Header(columns, delimiter, len(comments) + 1, comments, first, _decimal(first, delimiter))
+    return Header(columns, delimiter, len(comments) + 1, comments, first, _decimal(first, delimiter, path))
 
 
-def _decimal(first: list[list[str]], delimiter: str) -> str:
+def _decimal(first: list[list[str]], delimiter: str, path: str | Path) -> str:
     """Tell the decimal mark: a comma where cells have commas as numbers do, and none has a point."""
     if delimiter == ",":
         return "."
     cells = [cell for fields in first for cell in fields[1:]]
+    grouped = [cell for cell in cells if "," in cell]
+    whole = [int(cell) for cell in cells if cell.isdecimal()]
+    if grouped and all(_GROUPED.match(cell) for cell in grouped) and whole and max(whole) < 1000:
+        raise InputError(
+            f"{grouped[0]!r} may be read as {grouped[0].replace(',', '.')} or as {grouped[0].replace(',', '')}",
+            file=path,
+            remedy="write decimal points, and no separator of thousands",
+        )
     commas = sum(bool(_COMMA.match(cell)) for cell in cells)
     return "," if commas and not any(_POINT.match(cell) for cell in cells) else "."
 
@@ -387,6 +396,10 @@ def read_table(path: str | Path, without: tuple[str, ...] = ()) -> pd.DataFrame:
                 skipinitialspace=True,
             )
     except pd.errors.ParserError as error:
+        wrong = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if wrong:
+            problem = f"has {wrong[3]} fields where the header has {wrong[1]}"
+            raise InputError(problem, file=path, row=f"line {wrong[2]}", remedy="correct the line") from error
         raise InputError(f"cannot be read as a table: {error}", file=path) from error
     short = frame.isna().any(axis=1)  # with keep_default_na=False only a line that is too short leaves a gap
     if short.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,18 +109,36 @@ def read_columns(
             if notes is not None and not ends_in_a_line(stream):
                 notes["no_final_line_end"] = True
         except pa.ArrowInvalid as error:
-            raise InputError(_explain(str(error), header), file=path) from error
+            raise _explain(str(error), header, path) from error
     return blocks.join(len(columns)), texts
 
 
-def _explain(message: str, header: Header) -> str:
-    """Turn Arrow's message (``In CSV column #3: ... invalid value 'x'``) into one that names the column."""
+_FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+_CELL = re.compile(r"Row #(\d+): CSV conversion error to \w+: invalid value '(.*)'$")
+
+
+def _explain(message: str, header: Header, path: str | Path) -> InputError:
+    """Turn Arrow's message (``In CSV column #3: ... invalid value 'x'``) into one that names line and column."""
     message = message.split("\n")[0]
+    fields = _FIELDS.search(message)
+    if fields:
+        return InputError(
+            f"has {fields[3]} fields where the header has {fields[2]}",
+            file=path,
+            row=f"line {fields[1]}",
+            remedy="download or export the file again if this is its last line (it is cut), or correct the line",
+        )
+    column = ""
     if "CSV column #" in message:
         number, _, rest = message.split("CSV column #", 1)[1].partition(":")
         if number.strip().isdigit() and int(number) < len(header.columns):
-            return f"column {header.columns[int(number)]!r}: {rest.strip().removeprefix('CSV conversion error to ')}"
-    return message
+            column, message = f"column {header.columns[int(number)]!r}: ", rest.strip()
+    cell = _CELL.search(message)
+    if cell is None:
+        return InputError(column + message.removeprefix("CSV conversion error to "), file=path)
+    again = "the header is repeated here" if cell[2] in header.columns else "correct the cell, or leave it empty"
+    said = f"{column}{cell[2]!r} is not a number{decimal_comma(cell[2])}"
+    return InputError(said, file=path, row=f"line {cell[1]}", remedy=again)
 
 
 def read_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from ...config.sources import ExpressionSource
 from ...core.errors import InputError
-from ..tables import container, read_header
+from ..tables import Header, container, read_header
 from . import orientation as way
 from .base import RawMatrix, kind_from_name
 from .blocks import choose_block
@@ -57,6 +58,7 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
         select.require(len(chosen), source.path)
         notes["columns_unlike_samples"] = way.unlike_samples([names[i] for i in chosen], select.knows)
         values, texts = read_columns(source.path, header, list(text), [samples[i] for i in chosen], notes)
+        _check_gct(header, values.shape[1], source.path)
         genes = pd.DataFrame({text[position]: texts[position] for position in text if text[position]})
         return RawMatrix(values, [names[i] for i in chosen], genes, None, notes, kind_from_name(source.path))
 
@@ -71,6 +73,20 @@ def read(source: ExpressionSource, select: SampleSelector, usual: way.Direction 
     values = read_rows(source.path, header, id_column, genes_at, wanted, notes)
     genes = pd.DataFrame({"id": [columns[position] for position in genes_at]})
     return RawMatrix(values, [ids[i] for i in chosen], genes, None, notes, kind_from_name(source.path))
+
+
+def _check_gct(header: Header, rows: int, file: str | Path) -> None:
+    """Refuse a GCT file with fewer rows than its second line announces: it is cut."""
+    sizes = next(
+        (after for line, after in itertools.pairwise(header.comments) if line.startswith(("#1.2", "#1.3"))), ""
+    )
+    announced = sizes.split()[:1]
+    if announced and announced[0].isdigit() and rows < int(announced[0]):
+        raise InputError(
+            f"announces {announced[0]} rows and holds {rows}: it is cut",
+            file=file,
+            remedy="download or export it again",
+        )
 
 
 def split_annotations(

@@ -19,6 +19,7 @@ from ...core.facts import Facts
 from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
 from .base import RawMatrix
 from .detect import detect_format
+from .doubts import doubts, refuse_log10, refuse_totals
 from .genes import canonical_genes, cut_after, merge_duplicate_genes, plain_name
 from .rules import apply_value_rules
 from .samples import SampleSelector, one_row_a_patient
@@ -77,9 +78,12 @@ def read_expression(
     described = [selector.describe(sample) for sample in raw.samples]
     owners = [patient for patient, _ in described]
 
+    refuse_totals(raw.values, raw.samples, raw.genes["id"].astype(str).tolist(), file)
     kind, values_report = settle_kind(raw.values, source.values, raw.kind, file, raw.named, source.negative)
     below = values_report.get("negative", {})
+    refuse_log10(raw.values, kind, source.values != "auto", file)
     genes, genes_report = canonical_genes(raw.genes)
+    doubtful = doubts(raw.values, raw.samples, genes, kind)
     values, genes, repeats = merge_duplicate_genes(raw.values, genes, source.gene_duplicates, kind, file)
     raw.values = values  # the matrix before merging is not needed again
     empty = pd.isna(values).all(axis=1)
@@ -110,6 +114,7 @@ def read_expression(
         "gene_duplicates": repeats,
         "rules": rules,
         "reader": raw.notes,
+        "doubts": doubtful,
         "patients": len(obs),
         "n_genes": len(genes),
         "patients_without_expression": len(absent),
@@ -167,7 +172,7 @@ def _note_facts(report: dict[str, Any], raw: RawMatrix, found: Facts) -> None:
 
 def _warnings(report: dict[str, Any]) -> list[str]:
     """Return what a user should look at, one sentence each."""
-    out = []
+    out = list(report["doubts"])
     rules, genes, repeats = report["rules"], report["genes"], report["gene_duplicates"]
     if genes["n_names_made_into_numbers"]:
         some = ", ".join(f"{k} (was {v}?)" for k, v in list(genes["names_made_into_numbers"].items())[:4])
