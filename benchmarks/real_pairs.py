@@ -10,8 +10,10 @@ survival alone.
 The script writes features and a configuration into OUT, runs the workflow there, prints its tables with
 intervals and paired differences, and ends with one line of JSON: for each cohort and method the mean over
 folds of the metrics below, and under "style" how well each variant's style clusters. What a cohort cannot
-have is null. Of two survival heads the Cox one is reported. Patient features that are missing take the
-median of their column over the cohort (less than 0.1 % of the values; no outcome is read).
+have is null. Of two survival heads the Cox one is reported. Baselines read slide features scaled as the
+models' are (normal scores of ranks, statistics of the fold's training patients) and are fitted on the same
+few-shot draws. Patient features that are missing take the median of their column over the cohort (less than
+0.1 % of the values in the named files; no outcome is read); a column without any value is left out.
 
 --quick runs the first cohort with fewer folds, epochs, draws and resamples: a check that everything works,
 not a measurement.
@@ -58,6 +60,7 @@ def prepare(data: Path, out: Path, cohort: str) -> dict:
     """Write a cohort's features and return its section of the configuration."""
     table = data / "rna" / f"tcga_{cohort}_all_clean.csv.zip"
     features = pd.read_parquet(data / "pairs" / f"{cohort}_hif.parquet")
+    features = features.replace([np.inf, -np.inf], np.nan).dropna(axis=1, how="all")
     features = features.fillna(features.median())
     folder = out / "features" / cohort
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +111,7 @@ def configuration(data: Path, out: Path, arguments: argparse.Namespace) -> dict:
         "evaluation": {
             "protocols": ["linear", "fewshot"],
             "baselines": BASELINES,
+            "baseline": {"slide_scaling": "ranks"},
             "fewshot": {"k": 10, "draws": 2 if quick else 5},
             "survival": {"models": ["cox"]},
             "statistics": {"bootstrap": 200 if quick else 1000},
@@ -154,7 +158,10 @@ def collect(metrics: pd.DataFrame, cohort: str, variants: list[str]) -> dict[str
     """Means over folds (and draws) of the promised metrics, one entry per method."""
     folds = metrics[(metrics["fold"] != "pooled") & (metrics["cohort"] == cohort)].fillna({"head": ""})
     folds = folds[(folds["task"] != "survival") | (folds["head"] != "discrete")]
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, float | None]] = {
+        name: dict.fromkeys(METRICS)
+        for name in [*BASELINES, *(f"{variant}{part}" for variant in variants for part in ("", "_wsi", "_rna"))]
+    }
     for name, (task, protocols, metric) in METRICS.items():
         rows = folds[(folds["task"] == task) & folds["protocol"].isin(protocols) & (folds["metric"] == metric)]
         if task == "retrieval":  # of the fused model, slide to RNA
