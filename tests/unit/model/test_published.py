@@ -65,8 +65,8 @@ CHANGES = {
     "mirror_plus_kl": PLUS,
     "mirror_plus": {
         **PLUS, "model.input_scaling": "ranks", "model.linear_skip": True, "model.prototypes": 20, "model.style_dim": 2,
-        "style.style_weight": 0.001, "style.cluster_weight": 0.5, "style.cluster": "consensus",
-        "style.read_from": "alignment", "retention.slide_feature_mask": 0.5,
+        "style.style_weight": 0.001, "style.cluster_weight": 1.0, "style.cluster": "consensus",
+        "style.read_from": "alignment", "retention.slide_feature_mask": 0.5, "retention.rna_input_mask": 0.9,
     },
 }  # fmt: skip
 

@@ -143,8 +143,23 @@ def test_evaluation_uses_the_running_statistics_of_a_modality():
     assert not torch.allclose(together, model.style(embedding, zero, SLIDE).scores)
     before = model.style.scales[RNA].running_mean.clone()
     model.train()
-    model(None, rna[:1])  # too few rows for statistics of their own
+    model(None, rna[:1])  # one row has no variance
     assert torch.equal(model.style.scales[RNA].running_mean, before)
+
+
+def test_small_batches_are_standardised_by_what_was_seen_before():
+    style = make(BALANCED).style.train()
+    x = 3 * torch.randn(800, 24, generator=torch.Generator().manual_seed(0)) + 1
+    zero, total = torch.zeros(1), 0.0
+    for rows in x.split(4):
+        total = total + style(rows, zero, RNA).scores.square().mean()
+    total.backward()  # the buffers moved on since, the graph did not
+    assert torch.isfinite(style.mu.weight.grad).all()
+    mu = style(x, zero, SLIDE).mu
+    unit = (mu - style.scales[RNA].running_mean) / style.scales[RNA].running_var.sqrt()
+    assert unit.mean(0).abs().max() < 0.5
+    assert unit.std(0).min() > 0.6
+    assert unit.std(0).max() < 1.6
 
 
 def test_hidden_features_are_hidden_in_every_patch_of_a_bag_and_only_in_training():

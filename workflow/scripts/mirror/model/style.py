@@ -12,8 +12,9 @@ from ..config.pretrain import ModelSettings, StyleSettings
 
 SINKHORN_ROUNDS = 5
 SLIDE, RNA = 0, 1
+MOMENTUM = 0.1
 FEWEST_ROWS = 8
-"""A batch with fewer rows is standardised with the running statistics: its own would be noise."""
+"""A batch with fewer rows is standardised with the running statistics, to which it adds: its own would be noise."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,13 @@ class StyleClustering(nn.Module):
         """Means (..., L), standardised, at the embedding's width; a bias would be shared by all samples."""
         rows, scale = mu.float().reshape(-1, mu.shape[-1]), self.scales[modality]
         assert isinstance(scale, nn.BatchNorm1d)
+        mean, var = scale.running_mean, scale.running_var
+        assert mean is not None and var is not None
         own = self.training and len(rows) >= FEWEST_ROWS
-        unit = F.batch_norm(rows, scale.running_mean, scale.running_var, training=own, momentum=scale.momentum)
+        if self.training and 1 < len(rows) < FEWEST_ROWS:
+            F.batch_norm(rows.detach(), mean, var, training=True, momentum=MOMENTUM)  # the running ones learn
+            mean, var = mean.clone(), var.clone()  # the next batch changes the buffers before the backward pass
+        unit = F.batch_norm(rows, mean, var, training=own, momentum=MOMENTUM)
         return F.linear(unit, self.decoder.weight.float()).reshape(*mu.shape[:-1], -1)
 
     def score(self, decoded: Tensor) -> Tensor:
