@@ -113,6 +113,6 @@ def test_training_steps_are_timed(monkeypatch: pytest.MonkeyPatch):
     before = torch.get_rng_state()
     good, bad = time_steps({"a": given.model_dump(), "b": {**given.model_dump(), "train": {
         **given.train.model_dump(), "device": "cuda"}}}, 12, 20, 1)  # fmt: skip
-    assert good.seconds > 0 and good.pairs == 2 and good.megabytes > 0 and not good.problem
+    assert good.seconds > 0 and good.pairs == 8 and good.megabytes > 0 and not good.problem
     assert torch.equal(before, torch.get_rng_state())
     assert (bad.problem and not bad.seconds) or torch.cuda.is_available()

@@ -294,3 +294,20 @@ def test_prototypes_below_a_floor_say_so_and_claim_nothing_missing():
     assert "no expression" not in told and "no follow-up" not in told
     told = words(associations(prototypes.assign(reason=""), genes, sets, 4))
     assert "no expression" in told and "no follow-up" in told and "no gene sets given" in told
+
+
+@pytest.mark.parametrize("kind", ["roc", "pr"])
+def test_a_curve_is_that_of_scikit_learn(kind):
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    rng = np.random.default_rng(0)
+    for n in [2, 3, 5, 20, 200] * 40:
+        truth = rng.permutation(np.r_[0, 1, rng.integers(0, 2, n - 2)])
+        score = rng.random(n).round(int(rng.integers(1, 4)))  # with ties
+        if kind == "roc":
+            x, y, _ = roc_curve(truth, score)
+        else:
+            precision, recall, _ = precision_recall_curve(truth, score)
+            x, y = recall[::-1], precision[::-1]
+        wanted = np.interp(classification.GRID, x, y)
+        assert np.array_equal(classification._one_curve(truth, score, kind), wanted)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..compute.device import choose_device, choose_precision, steady
+from ..compute.device import SMALL_BATCH, choose_device, choose_precision, steady
 from ..config.pretrain import PretrainSettings
 from ..core.errors import InputError
 from ..core.progress import progress
@@ -82,7 +82,9 @@ def _time(
         device = choose_device(settings.train.device)
         with steady(device, settings, threads), torch.random.fork_rng():
             torch.manual_seed(0)
-            pairs = settings.train.batch_size if device.type == "cuda" else min(settings.train.batch_size, CPU_PAIRS)
+            pairs = settings.train.batch_size
+            if device.type == "cpu" and pairs * settings.model.tokens * settings.model.embed_dim >= SMALL_BATCH:
+                pairs = min(pairs, CPU_PAIRS)
             model = build_model(settings, genes, width)
             bags = torch.rand(pairs, settings.model.tokens, width)
             fit_input(model, lambda: iter(bags[:2]), min(2, pairs))

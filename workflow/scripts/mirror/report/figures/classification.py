@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from ..display_names import FULL, MODALITIES, method_name, method_order
 from .style import colour, empty_figure, grid_of, line
@@ -48,12 +48,22 @@ def unpack(rows: pd.DataFrame, order: Sequence[str] = ()) -> tuple[np.ndarray, n
 
 
 def _one_curve(truth: np.ndarray, score: np.ndarray, kind: str) -> np.ndarray:
-    """One model's curve on the grid."""
+    """One model's curve on the grid: the numbers of scikit-learn's curves, without their checks of input.
+
+    It is called for every resample, fold and method, where those checks took nine tenths of the time.
+    """
+    order = np.argsort(score, kind="mergesort")[::-1]
+    last = np.r_[np.flatnonzero(np.diff(score[order])), len(score) - 1]  # of each run of equal scores
+    hits = np.cumsum(truth[order], dtype=float)[last]
+    misses = 1 + last - hits
     if kind == "roc":
-        fpr, tpr, _ = roc_curve(truth, score)
-        return np.interp(GRID, fpr, tpr)
-    precision, recall, _ = precision_recall_curve(truth, score)
-    return np.interp(GRID, recall[::-1], precision[::-1])
+        if len(last) > 2:  # points on a straight line
+            kept = np.flatnonzero(np.r_[True, np.logical_or(np.diff(misses, 2), np.diff(hits, 2)), True])
+            hits, misses = hits[kept], misses[kept]
+        hits, misses = np.r_[0, hits], np.r_[0, misses]
+        return np.interp(GRID, misses / misses[-1], hits / hits[-1])
+    precision, recall = np.r_[1, hits / (hits + misses)], np.r_[0, hits / hits[-1]]
+    return np.interp(GRID, recall, precision)
 
 
 def _weight(truth: np.ndarray, kind: str) -> float:
