@@ -165,6 +165,41 @@ rule audit_predictions:
         "../workflow/scripts/audit_leaks.py"
 
 
+# Nested models: clinical covariates alone, and with each method's out-of-fold score.
+rule evaluate_added:
+    input:
+        predictions=lambda w: PLAN.predictions_of(w.cohort, w.scheme, w.task),
+        patients=P.patients,
+        outcomes=P.outcomes,
+        splits=P.splits,
+        audit=P.leaks_of_predictions,
+    output:
+        added=P.added,
+    log:
+        P.log("evaluate_added", "cohort", "scheme", "task"),
+    benchmark:
+        P.benchmark("evaluate_added", "cohort", "scheme", "task")
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        target=lambda w: PLAN.target(w.cohort, w.task),
+        settings={
+            **PROBE_SETTINGS,
+            "statistics": CONFIG["evaluation"]["statistics"],
+        },
+        covariates=lambda w: PLAN.covariates(w.cohort),
+        seed=SEED,
+        code=code("evaluate_added"),
+    message:
+        "What methods add to the clinical covariates of {wildcards.cohort}: {wildcards.task} ({wildcards.scheme})"
+    script:
+        "../workflow/scripts/evaluate_added.py"
+
+
 rule compute_metrics:
     input:
         predictions=ALL_PREDICTIONS,

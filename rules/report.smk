@@ -4,6 +4,7 @@ rule make_tables:
         metrics=P.metrics,
         comparisons=P.comparisons,
         notes=P.metrics_left_out,
+        added=[path for s in CONFIG["splits"] for path in PLAN.added(s)],
         reported=reported_figures(),
         leaks=expand(
             P.leaks.at(cohort="{c}", scheme="{s}"),
@@ -362,6 +363,37 @@ rule plot_summary:
         "Drawing the summary of {wildcards.scheme}"
     script:
         "../workflow/scripts/plot_summary.py"
+
+
+rule plot_added:
+    input:
+        added=lambda w: PLAN.added(w.scheme),
+    output:
+        png=report(
+            f"{FIG}/{{scheme}}/what_it_adds.png",
+            caption=caption("what_it_adds"),
+            category="Summary",
+            labels={"scheme": "{scheme}", "figure": "what it adds"},
+        ),
+        svg=f"{FIG}/{{scheme}}/what_it_adds.svg",
+    log:
+        P.log("plot_added", "scheme"),
+    benchmark:
+        P.benchmark("plot_added", "scheme")
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        titles=TITLES,
+        targets={t["name"]: t["title"] for t in TARGET_TABLE},
+        code=code("plot_added"),
+    message:
+        "Drawing what methods add to clinical covariates ({wildcards.scheme})"
+    script:
+        "../workflow/scripts/plot_added.py"
 
 
 rule make_report:

@@ -73,6 +73,15 @@ def figure_list():
     schemes = list(CONFIG["splits"])
     for s in schemes:
         out.append(("Result", f"{FIG}/{s}/forest.png", f"All methods ({s})", "forest"))
+        if PLAN.added(s):
+            out.append(
+                (
+                    "What it adds",
+                    f"{FIG}/{s}/what_it_adds.png",
+                    f"Gain over clinical covariates ({s})",
+                    "what_it_adds",
+                )
+            )
     for c in PLAN.cohorts:
         out.append(
             ("Cohort", f"{FIG}/{c}/flow.png", f"{TITLES[c]}: cohort flow", "flow")

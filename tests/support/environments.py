@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from mirror.core.code_hash import imported_files
 from mirror.plan.environments import TORCH
+from mirror.plan.kinds import find_kinds
 from mirror.plan.registry import find_baselines
 from rules import ROOT, RULES
 
@@ -53,6 +54,11 @@ def third_party(script: Path) -> frozenset[str]:
     files = imported_files(script)
     if script.stem == "evaluate_baseline":  # finds its baselines by name
         files |= {file for entry in find_baselines().values() for file in imported_files(entry.file)}
+    if any(file.parts[-2:] == ("targets", "registry.py") for file in files):  # finds its kinds by name
+        files |= {file for entry in find_kinds().values() for file in imported_files(entry.file)}
+    if script.stem == "plot_target":  # finds what it draws by name
+        modules = {entry.draw.partition(":")[0].replace(".", "/") for entry in find_kinds().values()}
+        files |= {file for module in modules for file in imported_files(script.parent / f"{module}.py")}
     for file in files:
         text = file.read_text(encoding="utf-8")
         if PARQUET.search(text):

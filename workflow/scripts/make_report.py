@@ -20,9 +20,9 @@ from mirror.report.methods_text import methods_text, warnings_of
 from mirror.report.page import Section, audit_table, fact_frames, plain_caption, render_report
 
 ORDER = [
-    "Result", "Methods", "Leak audit", "Inputs", "Cohort", "Slides", "Expression", "Subtyping", "Survival", "Few-shot",
-    "Retrieval", "Transfer", "Ablation", "Truth recovery", "Style: does it cluster?", "Prototypes", "Attention",
-    "Embeddings", "Pre-training", "Reproducing this",
+    "Result", "Methods", "Leak audit", "Inputs", "Cohort", "Slides", "Expression", "Subtyping", "Survival",
+    "What it adds", "Few-shot", "Retrieval", "Transfer", "Ablation", "Truth recovery", "Style: does it cluster?",
+    "Prototypes", "Attention", "Embeddings", "Pre-training", "Reproducing this",
 ]  # fmt: skip
 STYLE_COLUMNS = {
     "variant": "variant", "prototypes": "prototypes", "perplexity": "in effective use", "agreement": "agreement",

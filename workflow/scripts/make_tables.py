@@ -10,6 +10,7 @@ import pandas as pd
 from mirror.core.atomic import write_json
 from mirror.plan.kinds import find_kinds
 from mirror.plan.targets import SHORT
+from mirror.report.tables.added import write_added
 from mirror.report.tables.build import Table, build_table, write_table
 from mirror.report.tables.reported import read_reported
 
@@ -164,6 +165,7 @@ def main(
     horizons_days: Sequence[float] = (),
     notes: Path | None = None,
     targets: Sequence[dict] = TARGETS,
+    added: Sequence[Path] = (),
 ) -> None:
     """Write every table that has rows, and ``index.json`` that lists them in order.
 
@@ -197,6 +199,14 @@ def main(
             write(kind, scheme, spec if len(schemes) == 1 else {**spec, "name": f"{scheme}_{kind}"})
     for spec in transfers(list(sources), titles):
         write(TRANSFER, "", {**spec, "reported": None})
+    gains = [table for table in (pd.read_csv(path, sep="\t", dtype={"head": str}) for path in added) if len(table)]
+    for scheme in schemes:
+        mine = [table[table["scheme"] == scheme] for table in gains if (table["scheme"] == scheme).any()]
+        if mine:
+            name = "what_it_adds" if len(schemes) == 1 else f"{scheme}_what_it_adds"
+            write_added(pd.concat(mine), folder, name, titles, {t["name"]: t["title"] for t in targets})
+            words = {"kind": "what_it_adds", "title": "What it adds to clinical covariates", "section": "What it adds"}
+            listed.append({"name": name, "scheme": scheme, **words})
     write_json(index, listed)
 
 
@@ -219,6 +229,7 @@ if "snakemake" in globals():
             snakemake.params.horizons,
             Path(snakemake.input.notes),
             list(snakemake.params.targets),
+            [Path(p) for p in snakemake.input.added],
         ),
         snakemake.log[0],
     )

@@ -91,6 +91,7 @@ FILES = {
     "embeddings": "embeddings/{cohort}/{encoder}/{scheme}/{variant}/{fold}.h5ad",
     # evaluation
     "predictions": "predictions/{cohort}/{encoder}/{scheme}/{task}/{method}.parquet",
+    "added": "added/{cohort}/{scheme}/{task}.tsv",
     "metrics": "metrics.tsv",
     "comparisons": "comparisons.tsv",
     "metrics_left_out": "metrics_left_out.tsv",

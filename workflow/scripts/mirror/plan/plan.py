@@ -398,6 +398,22 @@ class Plan:
                         out.append(self.paths.predictions.at(**place))
         return out
 
+    def predictions_of(self, name: str, scheme: str, task: str) -> list[str]:
+        """Prediction files of one target in one cohort and split scheme."""
+        return [
+            self.paths.predictions.at(cohort=name, encoder=e, scheme=scheme, task=task, method=m)
+            for m, e in self.methods(name, task)
+        ]
+
+    def added(self, scheme: str) -> list[str]:
+        """What methods add to clinical covariates: one table for each cohort and target of a split scheme."""
+        return [
+            self.paths.added.at(cohort=name, scheme=scheme, task=task)
+            for name in self.cohorts
+            for task in self.tasks(name)
+            if self.methods(name, task)
+        ]
+
     def methods(self, name: str, task: str) -> list[tuple[str, str]]:
         """(method, encoder) of every method that this cohort's data allows for a task.
 
