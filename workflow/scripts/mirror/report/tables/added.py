@@ -20,8 +20,8 @@ LEGEND = (
     "approximate."
 )
 HEADER = [
-    "Cohort", "Target", "Encoder", "Method", "Input", "Metric", "Clinical", "Clinical + score", "Difference", "p (Holm)",
-    "Hazard ratio", "LR p", "Patients", "Covariates",
+    "Cohort", "Target", "Encoder", "Method", "Input", "Metric", "Clinical", "Clinical + score", "Difference",
+    "p (Holm)", "Hazard ratio", "LR p", "Patients", "Covariates",
 ]  # fmt: skip
 
 
