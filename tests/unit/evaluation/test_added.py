@@ -102,6 +102,13 @@ def test_risks_of_two_models_have_no_common_scale(world):
     assert found["hr_low"] < found["hazard_ratio"] < found["hr_high"]
 
 
+def test_a_score_that_has_to_be_turned_round_adds_nothing(world):
+    patients, splits, hidden, _ = world
+    for target in (Target("os", "survival"), Target("type", "class"), Target("size", "number")):
+        found = added_value(predicted(patients, target, -hidden, "m"), patients, splits, target, QUICK, ("age",), 1)
+        assert found["difference"].item() == 0 and found["p"].item() == 1
+
+
 def test_a_covariate_that_is_the_target_is_left_out(world):
     patients, *_ = world
     age = patients["age"]

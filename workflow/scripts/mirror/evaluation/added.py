@@ -3,7 +3,9 @@
 Every patient's score comes from a model that was not fitted on this patient (the prediction tables hold no other). In
 each fold a linear model of the covariates alone and one of the covariates and the score are fitted on the training
 patients and predict the test patients. The scores of training patients are out of fold too ("pre-validation",
-Tibshirani and Efron 2002), so that the second model does not trust the score more than it deserves.
+Tibshirani and Efron 2002), so that the second model does not trust the score more than it deserves. Without any signal,
+out-of-fold scores run against the outcome: a single score whose coefficient is negative is left out of its fold's
+model.
 """
 
 from __future__ import annotations
@@ -125,10 +127,11 @@ def nested_predictions(
         x, x_test = clinical.transform(train), clinical.transform(test)
         extra = score.loc[train.index].to_numpy(float), score.loc[test.index].to_numpy(float)
         try:
-            both = [
-                rules.head(head, fixed, seed).fit(a, rules.y(train)).prediction(b)
-                for a, b in ((x, x_test), (np.c_[x, extra[0]], np.c_[x_test, extra[1]]))
-            ]
+            plain = rules.head(head, fixed, seed).fit(x, rules.y(train))
+            full = rules.head(head, fixed, seed).fit(np.c_[x, extra[0]], rules.y(train))
+            both = [plain.prediction(x_test), full.prediction(np.c_[x_test, extra[1]])]
+            if extra[0].shape[1] == 1 and np.ravel(full.coef_)[-1] < 0:
+                both[1] = both[0]  # a score that has to be turned round adds nothing
         except NoModel:
             continue
         for place, prediction in zip(parts, both, strict=True):
@@ -236,6 +239,8 @@ def added_value(
             row |= _compared(parts[0], parts[1], target, settings, seed)
             if target.kind == "survival":
                 row |= hazard_of_score(scores, known, splits, parts[2])
+                if row.get("hazard_ratio", 1.0) < 1:
+                    row["note"] = "the risk runs against the outcome"
         out.append(row)
     table = pd.DataFrame(out).reindex(columns=COLUMNS)
     for _, of_encoder in table.groupby("encoder", dropna=False):
@@ -257,19 +262,18 @@ def _compared(
     people = without.drop_duplicates("patient_id")
     if target.kind == "survival":
         scoring.everyone = Censoring.fit(people["time_days"].to_numpy(float), people["event"].to_numpy())
-    values = [
-        _bootstrap(rows.assign(**{COLUMN: rows["patient_id"].map(place)}), weights, target, scoring).get(
-            target.rules.primary
-        )
+    primary = target.rules.primary
+    found = [
+        _bootstrap(rows.assign(**{COLUMN: rows["patient_id"].map(place)}), weights, target, scoring)
         for rows in (without, with_score)
     ]
     out: dict[str, Any] = {"n": len(names), "events": target.rules.events(people)}
-    if values[0] is None or values[1] is None:
+    if any(primary not in values for values in found):
         return out | {"note": "the metric is not defined"}
-    for name, found in zip(("clinical", "with_score"), values, strict=True):
-        interval = percentile_interval(found, level)
+    for name, values in zip(("clinical", "with_score"), found, strict=True):
+        interval = percentile_interval(values[primary], level)
         out |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    found = paired_bootstrap(values[1], values[0], level)
-    if found is not None:
-        out |= {"difference": found.value, "ci_low": found.low, "ci_high": found.high, "p": found.p}
+    gap = paired_bootstrap(found[1][primary], found[0][primary], level)
+    if gap is not None:
+        out |= {"difference": gap.value, "ci_low": gap.low, "ci_high": gap.high, "p": gap.p}
     return out

@@ -58,7 +58,7 @@ def texts_of(added: pd.DataFrame, titles: dict[str, str], targets: dict[str, str
                 _interval(row.hazard_ratio, row.hr_low, row.hr_high),
                 _p(row.lr_p),
                 size,
-                row.covariates or row.note,
+                "; ".join(filter(None, [row.covariates, row.note])),
             ]
         )
     return out
