@@ -23,7 +23,16 @@ from ..targets.kind import COLUMN, Kind, Scoring
 from ..targets.registry import Target
 from .compare import Entry, compare_entries, declared
 from .retrieval import evaluate_retrieval
-from .uncertainty import TRAINED, add_deviations, bounded, covers, draw_deviations, widen
+from .uncertainty import (
+    REFITS_WIDENED,
+    TRAINED,
+    WIDENED,
+    add_deviations,
+    bounded,
+    covers,
+    draw_deviations,
+    widen,
+)
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +176,7 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> Entry | None:
                 values = add_deviations(values, np.mean(moved[name], axis=0))
             elif draws is not None:
                 values = add_deviations(values, draws)
-            elif reach == "widened":
+            if reach in (WIDENED, REFITS_WIDENED):
                 values = widen(values)
             gathered.setdefault(name, []).append(values)
             told = {"metric": name, "value": float(values[0])}

@@ -8,7 +8,9 @@ model that j trained and j one that i trained, the training patients' part equal
 (a degenerate U statistic of order two), and it falls as the signal grows.
 
 Models that cannot be refitted cheaply get the bound instead: their resamples are spread about the value
-by the square root of two. `benchmarks/calibration.py` measures what either covers.
+by the square root of two. So do metrics that are cut at a threshold or read the probabilities' scale
+(`CUT_OR_SCALED`) of models that are refitted: the scale follows the penalty, and a refit keeps the penalty.
+`benchmarks/calibration.py` measures what either covers.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..metrics.names import BOUNDS, PATIENTS_ONLY
+from ..metrics.names import BOUNDS, CUT_OR_SCALED, PATIENTS_ONLY
 
 UNREFITTED_SPREAD = float(np.sqrt(2.0))
 """Standard error with the training patients over that without, at chance; an upper bound elsewhere."""
 TRAINED = ("linear", "supervised", "finetune")
 REFITS, DRAWS, WIDENED, TEST_ONLY = "refits", "draws", "widened", "test patients"
+REFITS_WIDENED = "refits, widened"
 """What an interval covers beside the test patients."""
 
 
@@ -94,4 +97,6 @@ def covers(protocol: str, trained: bool, metric: str, refitted: bool, drawn: boo
         return DRAWS if drawn else WIDENED
     if protocol not in TRAINED:
         return TEST_ONLY
-    return REFITS if refitted else WIDENED
+    if not refitted:
+        return WIDENED
+    return REFITS_WIDENED if metric in CUT_OR_SCALED else REFITS

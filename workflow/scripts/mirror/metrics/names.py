@@ -17,5 +17,7 @@ WITHOUT_INTERVAL = {"ece", "training_events", "majority_share"}
 """Facts of a row, and the calibration error, whose percentile interval does not cover."""
 UNRANKED = WITHOUT_INTERVAL | {"logrank_p"}
 """Never compared between methods."""
+CUT_OR_SCALED = {"accuracy", "balanced_accuracy", "macro_f1", "kappa", "kappa_quadratic", "brier"}
+"""Metrics that move with the scale of the probabilities, so with the penalty, which a refit does not choose anew."""
 PATIENTS_ONLY = {"ibs"}
 """Metrics of survival curves, which are not refitted."""

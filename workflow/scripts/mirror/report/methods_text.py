@@ -87,8 +87,9 @@ def methods_text(config: dict) -> list[str]:
         "times; risk groups by the training median; one risk per patient.",
         f"Intervals: {statistics['level']:.0%}, {statistics['bootstrap']} bootstrap resamples of the test patients, "
         f"joined with {statistics['refits']} refits of the linear heads on resampled training patients; where a model "
-        "is not refitted, the interval over test patients is widened by the square root of two. Ranking metrics "
-        "compare patients of one fold only. Tests: one family per target and patch encoder, the primary metric (AUROC, "
-        "C-index) of one pre-declared row per method, all pairs, Holm's correction.",
+        "is not refitted, the interval over test patients is widened by the square root of two, as are those of "
+        "accuracy, F1, kappa and the Brier score, because a refit keeps the penalty. Ranking metrics compare patients "
+        "of one fold only. Tests: one family per target and patch encoder, the primary metric (AUROC, C-index) of one "
+        "pre-declared row per method, all pairs, Holm's correction.",
         *([transfer] if pairs else []),
     ]

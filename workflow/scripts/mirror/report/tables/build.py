@@ -21,8 +21,9 @@ from ..display_names import HEADS, MODALITIES, method_name, method_order, metric
 LEGEND = (
     "Pooled out-of-fold value (AUROC, AUPRC and survival metrics compare patients of one fold only) ± SD over folds; "
     "in brackets its 95 % interval, over test patients and, by refits of linear heads, over training patients. "
-    "† no refit: the interval over test patients is widened by the square root of two. The pre-training of encoders "
-    "is not repeated. Bold: the best pre-declared row of the primary metric, where it differs from the next after "
+    "† no refit: the interval over test patients is widened by the square root of two; so are those of accuracy, F1, "
+    "kappa and the Brier score where heads are refitted. The pre-training of encoders is not "
+    "repeated. Bold: the best pre-declared row of the primary metric, where it differs from the next after "
     "Holm's correction over all pairs. Other metrics are not tested."
 )
 ROW = ["encoder", "method", "modality", "head"]
