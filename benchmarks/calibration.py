@@ -51,6 +51,7 @@ from mirror.metrics.survival import logrank
 from mirror.targets.base import usable
 from mirror.targets.fewshot import fewshot_settings, training_sets
 from mirror.targets.fit import fit_task
+from mirror.targets.registry import Target
 
 WIDTH = 12
 """Principal components of either modality: enough to overfit with, few enough for hundreds of repeats."""
@@ -157,10 +158,10 @@ def without_refits(
 ) -> list[dict]:
     """The primary metric's interval over test patients alone, and widened as for models that are not refitted."""
     rows = rows.assign(**{score.COLUMN: pd.factorize(rows["patient_id"], sort=True)[0]})
-    context = score._prepare(rows, patients, splits, settings)
+    context = score._prepare(rows, patients, splits, settings, Target.of(task).rules)
     out = []
     for name, some in rows.groupby("method"):
-        pooled, _ = score._replicates(task, "", some, context)
+        pooled, _ = score._replicates("", some, context)
         values = np.mean(pooled[PRIMARY[task]], axis=0)
         for label, drawn in (("patients only", values), ("widened", widen(values))):
             found = percentile_interval(drawn, settings.statistics.level)

@@ -51,3 +51,13 @@ def test_recovery_of_the_truth():
             low, high = found[variant][f"{metric}_ci"]
             assert low <= found[variant][metric] <= high
         assert ("recall_at_5" in found[variant]) is (variant != "input")
+
+
+def test_calibration_of_intervals_and_tests():
+    """Two repeats of the null and of the gene sets: figures of six names, shares of repeats."""
+    said = run("calibration.py", "--quick", "--repeats", "2", "--jobs", "1", "--scenarios", "null", "gene sets")
+    found = json.loads(said.splitlines()[-1])
+    names = {"coverage_auroc", "coverage_c", "fpr_paired", "fpr_logrank", "fpr_gene_sets", "fpr_fewshot"}
+    assert set(found) == names | {"repeats"} and found.pop("repeats") == 2
+    assert all(0 <= value <= 1 for value in found.values())
+    assert found["fpr_gene_sets"] <= 0.25, "of 80 random sets"
