@@ -270,3 +270,39 @@ def test_the_doctor_sees_it_before_anything_runs(tmp_path: Path) -> None:
         )
     join_shards.main(shards, tmp_path / "joined.tsv", tmp_path / "own.json", "T", "features")
     assert not Facts.read(tmp_path / "own.json").warnings
+
+
+@pytest.mark.fault(
+    stage="features",
+    fault="features of one slide that are scaled; rows that are all the same; tiles farther apart than their size",
+    sees="the slides and the factor; the row of the slide",
+    survives="every slide is read",
+)
+@pytest.mark.parametrize("lie", ["none", "scaled", "normalised", "same", "apart"])
+def test_lengths_equal_rows_and_gaps_are_said(tmp_path: Path, lie: str) -> None:
+    rng = np.random.default_rng(3)
+    many = 80
+    grid = np.stack([np.arange(many) % 9 * STEP, np.arange(many) // 9 * STEP], axis=1)
+    for i in range(4):
+        values, coords = rng.standard_normal((many, D)).astype(np.float32), grid
+        if i == 2:
+            values = {
+                "scaled": values * 100,
+                "normalised": values / np.linalg.norm(values, axis=1, keepdims=True) / 10,
+                "same": np.repeat(values[:1], many, axis=0),
+            }.get(lie, values)
+            coords = grid * 2 if lie == "apart" else grid
+        write(tmp_path / "in" / "features_enc" / f"s{i}.h5", values, coords, **ABOUT)
+    table, facts = take(tmp_path / "in", [f"s{i}" for i in range(4)])
+    said = warned(facts)
+    assert set(table["status"]) == {"ok"}
+    words = {
+        "none": "",
+        "scaled": "vectors of 1 of 4 slides differ in length",
+        "normalised": "vectors of 1 of 4 slides differ in length",
+        "same": "s2: all 80 rows are the same",
+        "apart": "s2: no two tiles lie closer than 1024 px although their size is 512 px",
+    }[lie]
+    assert (words in said) if words else not said, said
+    if lie == "scaled":
+        assert "(for example s2 x " in said

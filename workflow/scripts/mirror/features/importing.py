@@ -21,7 +21,7 @@ from ..io.features import check_finite, is_complete, write_features
 from ..readers.features import FINDERS, clam, stamp, trident
 from ..readers.features import pt as tensors
 from ..readers.features.base import ForeignError, ForeignSlide, match_slides
-from ..readers.features.plausible import doubts, tile_um
+from ..readers.features.plausible import doubts, tile_um, unlike_lengths, usual_length
 from .account import COLUMNS, note_features
 
 log = logging.getLogger("mirror.import")
@@ -106,6 +106,16 @@ def import_features(
     for row in rows:
         for doubt in row.get("doubts", ()):
             facts.warn("features", f"{row['slide_id']}: {doubt}", source.path)
+    odd = unlike_lengths({row["slide_id"]: row["length"] for row in rows if row["status"] == "ok"})
+    if odd:
+        facts.warn(
+            "length of features",
+            f"vectors of {len(odd)} of {len(rows)} slides differ in length from those of the others by a factor of 5 "
+            "or more: scaled, normalised, or of another model",
+            f"{source.encoder} features",
+            "extract all slides with one encoder and no scaling in between",
+            examples=(f"{name} x {factor:.3g}" for name, factor in odd.items()),
+        )
     note_features(source, table, facts)
     facts.log(log)
     for kind, ids in faults.items():  # logged above
@@ -162,4 +172,4 @@ def _import_one(source: FeatureSource, slide_id: str, path: Path, folder: Path, 
     doubtful = doubts(slide)
     message = "; ".join([*slide.notes, *doubtful])
     row = {"status": "ok" if n else "empty", "n_tiles": n, "message": message, "fingerprint": mark}
-    return row | {"tile_um": tile_um(slide, mpp), "doubts": doubtful}
+    return row | {"tile_um": tile_um(slide, mpp), "doubts": doubtful, "length": usual_length(features)}

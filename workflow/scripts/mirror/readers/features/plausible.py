@@ -12,6 +12,25 @@ from .base import ForeignSlide, stride
 _REFERENCE_UM = 10.0  # micrometres per pixel at magnification 1, so 0.5 at 20x
 
 
+MANY = 50  # tiles from which neighbours are to be expected
+APART = 5.0  # factor by which the length of features may differ between slides of one encoder
+
+
+def usual_length(features: np.ndarray) -> float:
+    """Median length (L2 norm) of a slide's feature vectors; NaN where there are none."""
+    some = features[:: max(1, len(features) // 1000)].astype(np.float32)
+    return float(np.median(np.linalg.norm(some, axis=1))) if len(some) else math.nan
+
+
+def unlike_lengths(lengths: dict[str, float]) -> dict[str, float]:
+    """Slides whose vectors are longer or shorter than the median slide's by `APART`, with the factor."""
+    known = {name: length for name, length in lengths.items() if math.isfinite(length) and length > 0}
+    if len(known) < 3:
+        return {}
+    middle = float(np.median(list(known.values())))
+    return {name: length / middle for name, length in known.items() if not 1 / APART < length / middle < APART}
+
+
 def doubts(slide: ForeignSlide) -> list[str]:
     """List what does not fit together in one slide; empty where all does.
 
@@ -30,6 +49,8 @@ def doubts(slide: ForeignSlide) -> list[str]:
     zeros = int((~slide.features.any(axis=1)).sum()) if slide.features.size else 0
     if zeros:
         out.append(f"{zeros} of {len(slide.features)} rows hold zeros only")
+    elif len(slide.features) > 1 and (slide.features == slide.features[0]).all():
+        out.append(f"all {len(slide.features)} rows are the same")
     coords, about = slide.coords, slide.attrs
     size = about.get("patch_size_level0")
     if coords is not None and len(coords):
@@ -45,6 +66,14 @@ def doubts(slide: ForeignSlide) -> list[str]:
         step = stride(coords)
         if size and step is not None and (expected := _step(about, float(size))) and step < 0.9 * expected:
             out.append(f"tiles lie {step:g} px apart where their size of {size:g} px says {expected:g}")
+        elif (
+            size
+            and step is not None
+            and len(coords) >= MANY
+            and step > 1.5 * (_step(about, float(size)) or float(size))
+        ):
+            out.append(f"no two tiles lie closer than {step:g} px although their size is {size:g} px: the size or the "
+                       "unit of the coordinates is wrong, or tiles were left out between them")  # fmt: skip
     implied = _implied(about)
     if size and implied and abs(implied / float(size) - 1) > 0.1:
         out.append(f"patch_size_level0 is {size:g}, the magnifications say {implied:g}")
