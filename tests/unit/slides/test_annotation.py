@@ -110,6 +110,12 @@ def test_thumbnail_coordinates_are_pointed_out(tmp_path: Path):
     assert "upper left corner alone" in drawn.note
 
 
+@pytest.mark.fault(
+    stage="slides",
+    fault="a tissue mask that is no GeoJSON, holds no area, or lies outside its slide",
+    sees="the row of the slide: the mask's file and how to export it; `doctor` says it before",
+    survives="every other slide",
+)
 def test_a_bad_mask_fails_its_slide_alone_and_doctor_says_it(tmp_path: Path, tissue_svs: Path):
     bad = write(tmp_path / "bad.geojson")
     rows = [
