@@ -63,7 +63,7 @@ def find_slides(folder: str | Path) -> Found:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise InputError("is no folder", file=root, remedy="give the folder that holds the slides")
+        raise InputError("is not a folder", file=root, remedy="give the folder that holds the slides")
     files = sorted(
         Path(where) / name
         for where, folders, names in os.walk(root, followlinks=True)

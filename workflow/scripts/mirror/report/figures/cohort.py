@@ -36,7 +36,7 @@ def flow(table: pd.DataFrame, title: str) -> Figure:
     lost = bool((table["dropped"] > 0).any())
     figure, panel = plt.subplots(figsize=(7.2 if lost else 3.8, 0.4 + 0.46 * len(table)))
     panel.set(xlim=(0, 10 if lost else 5.2), ylim=(-len(table) + 0.4, 0.7))
-    panel.set_title(title if lost else f"{title}: nobody was lost", loc="left")
+    panel.set_title(title if lost else f"{title}: no patient was left out", loc="left")
     panel.set_axis_off()
     for i, row in enumerate(table.itertuples()):
         tone = TONES.get(row.unit, PALETTE[7])
