@@ -1,0 +1,73 @@
+"""Which jobs a target that is added or changed needs: on a results folder whose files are all there, and empty."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rules import ROOT
+
+TINY = ROOT / "tests" / "integration" / "tiny.yaml"
+BEFORE_OUTCOMES = {
+    "simulate_cohort", "tile_slides", "embed_tiles", "join_tiles", "join_features", "read_expression",
+    "normalize_expression", "select_genes", "read_clinical", "build_cohort", "make_splits", "audit_leaks",
+    "pretrain_mirror", "encode_cohort", "audit_models",
+}  # fmt: skip
+
+
+def snakemake(folder: Path, config: Path, *arguments: str) -> str:
+    """What Snakemake says."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, "--snakefile", str(ROOT / "Snakefile")]
+    done = subprocess.run(
+        [*command, "--directory", str(folder), "--configfile", str(config)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def planned(folder: Path, config: Path, *arguments: str) -> dict[str, int]:
+    """Jobs of a dry run by rule."""
+    jobs = {}
+    for line in snakemake(folder, config, "--dry-run", *arguments).partition("Job stats:")[2].splitlines()[3:]:
+        parts = line.split()
+        if len(parts) != 2 or not parts[1].isdigit():
+            break
+        jobs[parts[0]] = int(parts[1])
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """A folder with every output of the tiny configuration, all of one age."""
+    folder = tmp_path_factory.mktemp("done")
+    for line in snakemake(folder, TINY, "--summary").splitlines()[1:]:
+        file = folder / line.split("\t")[0]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    return folder
+
+
+def test_a_new_target_reruns_nothing_that_does_not_read_it(done, tmp_path):
+    config = yaml.safe_load(TINY.read_text())
+    config["cohorts"]["T"]["targets"] = {"years": {"kind": "number", "column": "age"}}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(done, tmp_path / "more.yaml")
+    assert not BEFORE_OUTCOMES & set(jobs), jobs
+    assert (jobs["read_target"], jobs["evaluate_embeddings"], jobs["plot_number"]) == (1, 2, 1)
+
+
+def test_a_changed_target_leaves_folds_and_models_as_they_are(done):
+    jobs = planned(done, TINY, "--forcerun", "results/cohort/T/targets/survival.tsv")
+    assert not BEFORE_OUTCOMES & set(jobs), jobs
+    assert jobs["evaluate_embeddings"] == 2
+
+
+def test_genes_are_chosen_anew_where_their_selection_names_the_target(done):
+    jobs = planned(done, TINY, "--forcerun", "results/cohort/T/targets/subtyping.tsv")
+    assert {"select_genes", "pretrain_mirror"} <= set(jobs) and "make_splits" not in jobs
