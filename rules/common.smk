@@ -123,6 +123,34 @@ def code(name):
     return code_hash(SCRIPTS / f"{name}.py")
 
 
+def module_file(name):
+    """The file of a module of the library."""
+    return SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
+
+
+def slides_used(cohort):
+    """Rows of the slide table without the slides that a person left out."""
+    out = PLAN.excluded.get(cohort, {})
+    return [s.as_dict() for s in PLAN.slides.get(cohort, []) if s.slide_id not in out]
+
+
+def encoder_rows():
+    """Rows of the encoders that run here; imported features need none."""
+    used = (e for c in PLAN.cohorts if PLAN.has_pixels(c) for e in PLAN.encoders_of(c))
+    return [PLAN.encoder_row(e) for e in dict.fromkeys(used)]
+
+
+def feature_width():
+    """Width of the features that are trained on: of the first encoder, or of the first imported features."""
+    given = [
+        s["width"]
+        for c in PLAN.cohorts
+        for s in PLAN.cohort(c)["features"]
+        if s["width"]
+    ]
+    return ([row["width"] for row in encoder_rows()] + given + [1024])[0]
+
+
 def caption(name):
     """Path of a report caption."""
     return str(BASE / "workflow" / "report" / f"{name}.rst")

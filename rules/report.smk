@@ -316,9 +316,7 @@ for KIND, ENTRY in find_kinds().items():
             draw=ENTRY.draw,
             seed=SEED,
             # The script finds what it draws by name, which no look at imports can follow.
-            own=code_hash(
-                SCRIPTS / (ENTRY.draw.partition(":")[0].replace(".", "/") + ".py")
-            ),
+            own=code_hash(module_file(ENTRY.draw.partition(":")[0])),
             code=code("plot_target"),
         message:
             "Drawing {wildcards.task} of {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"

@@ -21,11 +21,12 @@ def rules() -> dict[str, tuple[Path, list[Path]]]:
     """Rule name -> (script, environments that it may run in), read off the rule files."""
     out: dict[str, tuple[Path, list[Path]]] = {}
     for file in sorted((ROOT / "rules").glob("*.smk")):
-        for block in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+        for block in re.split(r"^ *rule\b ?", file.read_text(), flags=re.M)[1:]:  # indented: made in a loop
             name = block.split(":", 1)[0]
             script = re.search(r'^ +script:\s+"([^"]+)"', block, flags=re.M)
             env = re.search(r"^ +conda:\n\s+(.+)$", block, flags=re.M)
             if script:
+                name = name or Path(script[1]).stem  # a rule of a loop has its name from a variable
                 out[name] = (file.parent / script[1], _environments(env[1]) if env else [])
     return out
 

@@ -226,7 +226,9 @@ def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, 
     """Expression, fitted transforms, features and tables in; predictions with their provenance out."""
     patients, *_ = evaluation_cohort
     slides, expression = sources
-    patients.to_csv(tmp_path / "patients.tsv", sep="\t", index=False)
+    outcomes = ["label", "time_days", "event"]
+    patients.drop(columns=outcomes).to_csv(tmp_path / "patients.tsv", sep="\t", index=False)
+    patients[["patient_id", "time_days", "event"]].to_csv(tmp_path / "survival.tsv", sep="\t", index=False)
     FOLDS.to_csv(tmp_path / "splits.tsv", sep="\t", index=False)
     genes, names = expression["r0f0"](list(patients.index))
     adata = anndata.AnnData(X=genes, obs=pd.DataFrame(index=names))
@@ -247,6 +249,7 @@ def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, 
         "late_fusion",
         "survival",
         tmp_path / "patients.tsv",
+        tmp_path / "survival.tsv",
         tmp_path / "splits.tsv",
         tmp_path / "slides.tsv",
         folder,
