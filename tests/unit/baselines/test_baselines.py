@@ -264,7 +264,7 @@ def test_script_reads_the_workflows_files(evaluation_cohort, sources, tmp_path, 
     rows, metadata = read_predictions(out)
     assert set(rows["patient_id"]) == set(patients.index) and set(rows["head"]) == {"discrete", "cox"}
     assert {record.check for record in read_fitted(out)} == {"probe", "time_bins"}
-    assert len(metadata["sources"]) == 6
+    assert len(metadata["sources"]) == 7
 
 
 def test_fewshot_baselines_are_fitted_on_the_draws_of_every_other_method(evaluation_cohort, sources, monkeypatch):

@@ -332,7 +332,8 @@ def _decimal(first: list[list[str]], delimiter: str, path: str | Path) -> str:
     cells = [cell for fields in first for cell in fields[1:]]
     grouped = [cell for cell in cells if "," in cell]
     whole = [int(cell) for cell in cells if cell.isdecimal()]
-    if grouped and all(_GROUPED.match(cell) for cell in grouped) and whole and max(whole) < 1000:
+    # Semicolons between the fields are written where the comma is the decimal mark.
+    if delimiter != ";" and grouped and all(_GROUPED.match(cell) for cell in grouped) and whole and max(whole) < 1000:
         raise InputError(
             f"{grouped[0]!r} may be read as {grouped[0].replace(',', '.')} or as {grouped[0].replace(',', '')}",
             file=path,
