@@ -4,6 +4,8 @@ A synthetic report of COHORTS x ENCODERS x VARIANTS is written with the workflow
 and rows as a run makes, figures as large as the demo's. With chromium, the page is opened and the load event is timed.
 `cpu_s` is the processor time of the whole browser, `empty_cpu_s` the same for an empty page: their difference does not
 depend on what else the machine does.
+
+The last line is one JSON object: bytes of the page and of its figures, and these times.
 """
 
 from __future__ import annotations
