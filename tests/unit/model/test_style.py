@@ -162,13 +162,18 @@ def test_small_batches_are_standardised_by_what_was_seen_before():
     assert unit.std(0).max() < 1.6
 
 
-def test_hidden_features_are_hidden_in_every_patch_of_a_bag_and_only_in_training():
+def test_features_are_hidden_of_bags_of_one_patch_and_only_in_training():
     settings = {"retention": {"slide_feature_mask": 0.5, "decode_from": "embedding", "target": "input"}}
     torch.manual_seed(0)
     model = build_model(PretrainSettings.model_validate({"model": SIZES} | settings), GENES, WIDTH)
-    bags, _ = batch()
+    patches, _ = batch()
+    bags = patches[:, :1].expand_as(patches).contiguous()
     noise = torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4]).expand(4, 1, WIDTH)
-    shown = model.train()._hide_features(bags, Draws(slide_features=noise))
+    shown = model.train()._hide_features(bags, None, Draws(slide_features=noise))
+    assert torch.equal(model._hide_features(patches, None, Draws(slide_features=noise)), patches), "different patches"
+    padded, mask = bags.clone(), torch.ones(bags.shape[:2], dtype=torch.bool)
+    padded[:, -1], mask[:, -1] = 0.0, False
+    assert torch.equal(model._hide_features(padded, mask, Draws(slide_features=noise))[:, :-1], shown[:, :-1])
     assert not shown[..., ::2].any()
     assert torch.allclose(shown[..., 1::2], 2 * bags[..., 1::2])
     other = bags.clone()
@@ -180,7 +185,7 @@ def test_hidden_features_are_hidden_in_every_patch_of_a_bag_and_only_in_training
     two = model(other, None, draws)
     assert torch.equal(one.slide_embedding, two.slide_embedding)
     assert not torch.equal(one.slide_retention.target, two.slide_retention.target)  # the whole is rebuilt
-    assert model.eval()._hide_features(bags, Draws()) is bags
+    assert model.eval()._hide_features(bags, None, Draws()) is bags
     with pytest.raises(ValueError, match="slide_feature_mask"):
         PretrainSettings.model_validate({"retention": {"slide_feature_mask": 0.5, "target": "input"}})
 

@@ -82,8 +82,8 @@ class RetentionSettings(Settings):
         0.0,
         ge=0,
         lt=1,
-        description="Share of a bag's patch features hidden from the encoder in training, the same ones in all its "
-        "patches (input masking).",
+        description="Share of the features hidden from the encoder in training (input masking) of a bag of one "
+        "patch, or of equal patches, of which slide_input_mask hides nothing.",
     )
     rna_input_mask: float = Field(
         0.0, ge=0, lt=1, description="Share of genes hidden from the encoder in training (input masking)."

@@ -270,7 +270,7 @@ class Mirror(nn.Module):
         parts: dict[str, Tensor | Retained | Style] = {}
         if bags is not None:
             bags = self.input_scaling(bags)
-            shown = self._hide_features(bags, draws)
+            shown = self._hide_features(bags, mask, draws)
             seen, lengths = self._bags(*self._hide_patches(shown, mask, draws))
             retain = everything or weights.slide_weight > 0 or weights.orthogonality_weight > 0
             summary_of_input = weights.target == "input" or weights.slide_summary == "tokens"
@@ -303,16 +303,21 @@ class Mirror(nn.Module):
                     parts[name] = self.style.remember(style_of, modality)
         return MirrorOutput(logit_scale=self.logit_scale.exp(), **parts)  # type: ignore[arg-type]
 
-    def _hide_features(self, bags: Tensor, draws: Draws) -> Tensor:
-        """Input masking: a random share of the features does not reach the encoder, the same in all patches of a bag.
+    def _hide_features(self, bags: Tensor, mask: Tensor | None, draws: Draws) -> Tensor:
+        """Input masking of bags of one patch (or of equal ones): a random share of the features is hidden.
 
-        Hidden patches say little less of a bag whose patches are alike, and nothing less of a bag of one.
+        Hidden patches say nothing less of such a bag. A bag of different patches is left to `_hide_patches`:
+        hiding features as well costs retrieval there.
         """
         ratio = self.settings.retention.slide_feature_mask
         if not self.training or ratio == 0:
             return bags
+        same = bags == bags[:, :1]
+        if mask is not None:
+            same = same | ~mask[..., None]
+        one = same.flatten(1).all(1)[:, None, None]
         hidden = uniform(draws.slide_features, bags, (len(bags), 1, bags.shape[-1])) < ratio
-        return bags.masked_fill(hidden, 0.0) / (1 - ratio)
+        return torch.where(one, bags.masked_fill(hidden, 0.0) / (1 - ratio), bags)
 
     def _hide_patches(self, bags: Tensor, mask: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
         """Input masking: a random share of the patches does not reach the encoder."""
