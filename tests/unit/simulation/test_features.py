@@ -113,7 +113,7 @@ def test_mirror_plus_keeps_what_alignment_drops(root):
     assert plus["recall_at_10"] > 5 * 10 / 300  # five times chance
     for k in (1, 5, 10):
         assert plus[f"recall_at_{k}"] > align[f"recall_at_{k}"] - 0.02
-    assert plus["median_rank"] <= align["median_rank"] + 0.5
+    assert plus["median_rank"] <= align["median_rank"] + 1  # of 300 ranks
     # Of what a linear readout of the input itself gives (0.90 and more at the benchmark's sizes).
     given = recovery.truth_recovery(*recovery.input_summaries(fresh), fresh)
     for own in ("slide_own", "rna_own"):
