@@ -57,6 +57,12 @@ def test_characters_that_no_one_sees_are_no_part_of_a_name(mark):
     assert patient_id(f"P{mark}7") == "P7"
 
 
+@pytest.mark.parametrize("dash", ["\u2010", "\u2011", "\u2013", "\u2212"])
+def test_dashes_of_a_text_editor_are_hyphens(dash):
+    assert patient_id(f"TCGA{dash}AA{dash}0001{dash}01A") == "TCGA-AA-0001"
+    assert without_unseen(f"HLA{dash}A") == "HLA-A"
+
+
 def test_masks_of_a_folder_and_of_the_table(tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()

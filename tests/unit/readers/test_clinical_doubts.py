@@ -12,7 +12,7 @@ from mirror.config.sources import ClinicalSource
 from mirror.core.errors import InputError
 from mirror.core.facts import Facts
 from mirror.readers.clinical.base import numbers_of, to_event, to_sex, unit_of_name
-from mirror.readers.clinical.doubts import AGREE, ROUNDED
+from mirror.readers.clinical.doubts import AGREE, ROUNDED, say_labels
 from mirror.readers.clinical.read import read_clinical
 
 N = 40
@@ -153,3 +153,13 @@ def test_excels_encodings(tmp_path, encoding):
             read(tmp_path, TABLE, sep, encoding)
     else:
         assert read(tmp_path, TABLE, sep, encoding)[0]["time_days"].tolist() == DAYS.tolist()
+
+
+def test_labels_with_letters_of_two_alphabets_are_said():
+    """A Cyrillic letter in place of a Latin one makes a class that looks like another; words of one alphabet do not."""
+    facts = Facts("c.csv")
+    say_labels(pd.Series(["IDC"] * 9 + ["\u0406DC"] * 3), facts)
+    assert "'\\u0406DC'" in " ".join(fact.text() for fact in facts.warnings)
+    honest = Facts("c.csv")
+    say_labels(pd.Series(["IDC", "\u0420\u0430\u043a", "ER \u03b1", "TGF-\u03b2", "\u00d6sophagus"] * 3), honest)
+    assert not [fact for fact in honest.warnings if "alphabet" in fact.text()]

@@ -113,7 +113,7 @@ def parse(text: str) -> Barcode | None:
     Barcode or None
         None when ``text`` does not begin with a TCGA barcode.
     """
-    name = text.strip().strip("\"'").replace("\\", "/").rsplit("/", 1)[-1]
+    name = without_unseen(text).strip().strip("\"'").replace("\\", "/").rsplit("/", 1)[-1]
     match = _BARCODE.match(name)
     if match is None:
         return None

@@ -10,6 +10,8 @@ from .errors import InputError
 LONGEST = 200  # bytes; leaves room for suffixes under the usual limit of 255
 # Characters that no one sees: zero-width spaces and joiners, directional marks, byte-order marks, soft hyphens.
 UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+# Hyphens, dashes and the minus sign that text editors write in place of the one on the keyboard.
+DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d"), "-")
 FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -54,5 +56,13 @@ def safe_name(name: str, *, what: str = "slide_id") -> str:
 
 
 def without_unseen(text: str) -> str:
-    """An identifier without zero-width characters, which copying from a page or joining files leaves in it."""
-    return UNSEEN.sub("", text)
+    """An identifier without zero-width characters and with plain hyphens: text editors write others."""
+    return UNSEEN.sub("", text).translate(DASHES)
+
+
+def of_two_alphabets(text: str) -> bool:
+    """Whether a word mixes Latin and Cyrillic letters, some of which look the same on a screen."""
+    return any(
+        {"LATIN", "CYRILLIC"} <= {unicodedata.name(letter, "").partition(" ")[0] for letter in word}
+        for word in re.findall(r"[^\W\d_]+", text)
+    )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from .barcodes import parse
+from .names import without_unseen
 
 _SEPARATORS = re.compile(r"[._\s]+")
 
@@ -26,7 +27,7 @@ def patient_key(identifier: object) -> str:
     str
         For example ``TCGA-A3-3307`` and ``PATIENT-7``. Meant for comparing, not for naming.
     """
-    text = str(identifier).strip()
+    text = without_unseen(str(identifier)).strip()
     barcode = parse(text)
     return barcode.patient if barcode else _SEPARATORS.sub("-", text.upper())
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...core.errors import InputError
 from ...core.facts import Facts
+from ...core.names import of_two_alphabets
 from ...core.patient_keys import keyed
 from .base import DAYS, blank, numbers_of, unit_of_name
 from .columns import TIME, endpoint_of_name
@@ -53,6 +54,12 @@ def say_labels(label: pd.Series, facts: Facts) -> None:
         facts.warn(
             "labels", "; ".join(" / ".join(names) for names in alike[:5]) + ": read as different classes",
             "labels that differ by case or blanks only", "write each class one way, or merge them by `label_map`",
+        )  # fmt: skip
+    mixed = [name for name in map(str, counts.index) if of_two_alphabets(name)]
+    if mixed:
+        facts.warn(
+            "labels", f"{', '.join(map(ascii, mixed[:5]))}: letters of two alphabets in one word, read as classes of "
+            "their own", "letters that look alike and are not", "type these labels anew, or merge them by `label_map`",
         )  # fmt: skip
     if len(counts) > MANY_CLASSES and len(counts) > 0.5 * counts.sum():
         facts.warn(
