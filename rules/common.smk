@@ -36,7 +36,8 @@ try:
     )
     surroundings.use_own_caches(os.environ)
     # As a module, the command line's files and settings are those of the workflow around this one.
-    AS_MODULE = workflow.modifier.is_module
+    # (`is_module` of the modifier is true for the outermost workflow, too.)
+    AS_MODULE = workflow.modifier.parent_modifier is not None
     FILES = [] if AS_MODULE else list(workflow.overwrite_configfiles)
     TYPED = {} if AS_MODULE else workflow.config_settings.config
     SETTINGS = merge_files(config, FILES, TYPED)

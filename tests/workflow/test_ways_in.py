@@ -183,3 +183,24 @@ def test_the_makefile_refuses_an_environment_in_a_path_with_a_blank(tmp_path: Pa
     done = subprocess.run(["make", "venv"], cwd=folder, capture_output=True, text=True)
     assert done.returncode and "VENV=" in done.stderr
     assert not (folder / ".venv").exists()
+
+
+def test_files_and_settings_of_the_command_line_reach_the_checks(tmp_path: Path, planned: int) -> None:
+    """What `mirror.config.files` refuses and notes, through Snakemake: a file without cohorts, an empty section."""
+    snakefile = ("-n", "--snakefile", ROOT / "Snakefile", "--configfile")
+    half = tmp_path / "half.yaml"
+    half.write_text("title: My study\npretrain: {}\n")
+    said = snakemake(*snakefile, half, folder=tmp_path / "a", ok=False)
+    assert "half.yaml names no cohorts" in said and "Traceback" not in said
+    said = snakemake(*snakefile, SMALL, half, folder=tmp_path / "b")
+    assert jobs(said) == planned and "Note: every cohort of this run is simulated: T" in said
+    show = ("--snakefile", tmp_path / "show" / "Snakefile", "--configfile")
+    (tmp_path / "show").mkdir()
+    text = (ROOT / "Snakefile").read_text()
+    (tmp_path / "show" / "Snakefile").write_text(text + 'print("epochs", CONFIG["pretrain"]["train"]["epochs"])\n')
+    for name in ("rules", "workflow", "config", "envs"):
+        (tmp_path / "show" / name).symlink_to(ROOT / name)
+    assert "epochs 3" in snakemake("-n", *show, SMALL, folder=tmp_path / "c")
+    assert "epochs 3" not in snakemake("-n", *show, SMALL, half, folder=tmp_path / "d"), "reset by `pretrain: {}`"
+    typed = snakemake("-n", *show, SMALL, "--config", "pretrain={train: {epochs: 9}}", folder=tmp_path / "e")
+    assert "epochs 9" in typed
