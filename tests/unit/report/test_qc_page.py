@@ -13,7 +13,7 @@ from PIL import Image
 from mirror.cohort.build import build_cohort
 from mirror.core.errors import InputError
 from mirror.plan.plan import Plan
-from mirror.plan.slide_table import Slide, read_exclusions
+from mirror.plan.slide_table import SlideRow, read_exclusions
 from mirror.report.qc_page import qc_cards, write_qc_page
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,7 +58,7 @@ def test_flagged_first_with_pictures_beside(tmp_path: Path) -> None:
 
 
 def test_a_list_is_read_and_a_strange_name_refused(tmp_path: Path) -> None:
-    table = [Slide(f"s{i}", "p", "x", None, None) for i in range(3)]
+    table = [SlideRow(f"s{i}", "p", "x", None, None) for i in range(3)]
     file = tmp_path / "out.tsv"
     file.write_text("# why\ns1\tmarked on the qc page\n\ns2\n")
     assert read_exclusions(file, table) == {"s1": "marked on the qc page", "s2": ""}

@@ -25,7 +25,7 @@ log = logging.getLogger("mirror.training")
 
 
 @dataclass(frozen=True)
-class Fold:
+class Pairs:
     """The part of the data that one role sees.
 
     Attributes
@@ -82,13 +82,13 @@ class PairedData:
         """Patients of a set, sorted."""
         return sorted(self.patients.index[self.patients["set"] == set_])
 
-    def pairs(self, patients: Sequence[str]) -> Fold:
+    def pairs(self, patients: Sequence[str]) -> Pairs:
         """Pairs (a slide, its patient's RNA) of some patients, sorted by slide."""
         row = {p: i for i, p in enumerate(self.rna_patients)}
         wanted = set(patients) & row.keys()
         mine = self.slides[self.slides["patient_id"].isin(wanted)]
         owner = mine["patient_id"].tolist()
-        return Fold(mine["slide_id"].tolist(), np.array([row[p] for p in owner], dtype=np.int64), owner)
+        return Pairs(mine["slide_id"].tolist(), np.array([row[p] for p in owner], dtype=np.int64), owner)
 
     def unpaired(self, patients: Sequence[str]) -> tuple[list[str], np.ndarray]:
         """Slides without RNA, and rows of ``rna`` without a slide, of some patients."""

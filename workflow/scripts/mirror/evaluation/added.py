@@ -28,7 +28,7 @@ from ..metrics.survival import Censoring
 from ..targets.base import who_takes_part
 from ..targets.kind import COLUMN, Scoring
 from ..targets.registry import Target
-from .compare import Entry, declared
+from .compare import TableRow, declared
 
 FULL = ("linear", "supervised", "finetune")
 C = 1.0
@@ -223,7 +223,7 @@ def added_value(
     full = predictions[predictions["protocol"].isin(FULL) & ~predictions["modality"].isin(["clinical", "truth"])]
     full = full[full["method"] != CEILING]
     groups = [
-        Entry(dict(zip(KEYS, key, strict=True)), len(rows), None, rows, 0.0)
+        TableRow(dict(zip(KEYS, key, strict=True)), len(rows), None, rows, 0.0)
         for key, rows in full.fillna({"head": ""}).groupby(KEYS, sort=True)
     ]
     out: list[dict[str, Any]] = []

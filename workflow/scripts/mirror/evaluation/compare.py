@@ -29,7 +29,7 @@ COMPARISON_COLUMNS = [
 
 
 @dataclass
-class Entry:
+class TableRow:
     """One row of a table: a method, protocol, modality and head.
 
     Attributes
@@ -62,13 +62,13 @@ def table_of(keys: dict) -> str:
     return "fewshot" if keys["protocol"] == "fewshot" else "full"
 
 
-def _over_folds(a: Entry, b: Entry, metric: str, level: float) -> Difference | None:
+def _over_folds(a: TableRow, b: TableRow, metric: str, level: float) -> Difference | None:
     both = [key for key in a.by_fold if metric in a.by_fold[key] and metric in b.by_fold.get(key, {})]
     gaps = np.array([a.by_fold[key][metric] - b.by_fold[key][metric] for key in both])
     return corrected_resampled_t(gaps, a.test_share, level)
 
 
-def _row(a: Entry, b: Entry, metric: str, test: str, found: Difference) -> dict:
+def _row(a: TableRow, b: TableRow, metric: str, test: str, found: Difference) -> dict:
     return {
         **{name: a.keys.get(name) for name in TABLE[:-1]},
         "table": table_of(a.keys),
@@ -87,24 +87,24 @@ def _row(a: Entry, b: Entry, metric: str, test: str, found: Difference) -> dict:
     }
 
 
-def declared(entries: list[Entry], heads: Sequence[str]) -> list[Entry]:
+def declared(entries: list[TableRow], heads: Sequence[str]) -> list[TableRow]:
     """The one row of each method that takes part in the family of tests, by rules that look at no result.
 
     Parameters
     ----------
-    entries : list of Entry
+    entries : list of TableRow
     heads : sequence of str
         Survival heads in the configuration's order.
 
     Returns
     -------
-    list of Entry
+    list of TableRow
         Per patch encoder, table and method: the linear protocol before fine-tuning, fused before a single
         modality, the first of ``heads`` that the method has before its others.
     """
     order = {name: place for place, name in enumerate(heads)}
 
-    def place(entry: Entry) -> tuple:
+    def place(entry: TableRow) -> tuple:
         keys = entry.keys
         modality = keys["modality"]
         return (
@@ -116,7 +116,7 @@ def declared(entries: list[Entry], heads: Sequence[str]) -> list[Entry]:
             str(keys["head"]),
         )
 
-    best: dict[tuple, Entry] = {}
+    best: dict[tuple, TableRow] = {}
     for entry in sorted(entries, key=place):
         best.setdefault((entry.keys["encoder"], table_of(entry.keys), entry.keys["method"]), entry)
     return list(best.values())
@@ -140,7 +140,7 @@ def smallest_difference(a: np.ndarray, b: np.ndarray, level: float, tests: int) 
 
 def compare_entries(
     task: str,
-    entries: list[Entry],
+    entries: list[TableRow],
     level: float,
     heads: Sequence[str] = ("discrete", "cox"),
     primary: str | None = None,
@@ -160,7 +160,7 @@ def compare_entries(
     Parameters
     ----------
     task : str
-    entries : list of Entry
+    entries : list of TableRow
         Of one cohort and scheme, scored with the same bootstrap weights.
     level : float
     heads : sequence of str

@@ -21,7 +21,7 @@ from ..metrics.survival import Censoring
 from ..plan.paths import names_in
 from ..targets.kind import COLUMN, Kind, Scoring
 from ..targets.registry import Target
-from .compare import Entry, compare_entries, declared
+from .compare import TableRow, compare_entries, declared
 from .retrieval import evaluate_retrieval
 from .uncertainty import (
     REFITS_WIDENED,
@@ -138,7 +138,7 @@ def _note(context: _Context, keys: dict, repeat, fold, draw, left_out: Mapping[s
         context.notes.append({**keys, "repeat": repeat, "fold": fold, "draw": draw, "metric": metric, "reason": reason})
 
 
-def _group(keys: dict, part: pd.DataFrame, context: _Context) -> Entry | None:
+def _group(keys: dict, part: pd.DataFrame, context: _Context) -> TableRow | None:
     """Rows of one method, protocol, modality and head; None where the target has one class alone."""
     rules, level = context.rules, context.settings.statistics.level
     reason = "" if rules is None else rules.not_scored(part)
@@ -160,7 +160,7 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> Entry | None:
             here = drawn.setdefault((seed, name), {}).setdefault((repeat, fold), (rows["patient_id"].nunique(), {}))
             here[1][draw] = float(v[0])
     _note_edges(keys, part, context)
-    entry = Entry(keys, **_counts(part, context), rows=part, test_share=context.test_share)
+    entry = TableRow(keys, **_counts(part, context), rows=part, test_share=context.test_share)
     entry.by_fold = {key: {name: float(np.mean(v)) for name, v in found.items()} for key, found in by_fold.items()}
     gathered: dict[str, list[np.ndarray]] = {}
     for seed, of_seed in part.groupby("seed", sort=True):

@@ -22,7 +22,7 @@ RETRIEVAL, TRUTH = "retrieval", "truth"
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellAddress:
     """Where a figure stands."""
 
     cohort: str
@@ -36,7 +36,7 @@ class Cell:
     head: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Cell:
+    def parse(cls, text: str) -> CellAddress:
         """Read `FORM`.
 
         Raises
@@ -124,7 +124,7 @@ def trace(results: str | Path, text: str) -> dict[str, Any]:
     InputError
         The cell has no figures; says which values would have.
     """
-    results, cell = Path(results), Cell.parse(text)
+    results, cell = Path(results), CellAddress.parse(text)
     table = results / "metrics.tsv"
     if not table.is_file():
         raise InputError("there are no metrics yet", file=table, remedy="run the workflow first")

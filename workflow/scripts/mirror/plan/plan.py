@@ -21,7 +21,7 @@ from .kinds import KindEntry, find_kinds
 from .paths import Paths
 from .registry import check_baselines, find_baselines
 from .simulated import slide_names
-from .slide_table import Slide, attach_masks, read_exclusions, read_slide_table
+from .slide_table import SlideRow, attach_masks, read_exclusions, read_slide_table
 from .targets import SHORT, check_targets, find_targets, patients_source, target_source
 from .transfers import Transfer
 
@@ -109,9 +109,9 @@ class Plan:
     # -- slides and shards ---------------------------------------------------------------------
 
     @cached_property
-    def slides(self) -> dict[str, list[Slide]]:
+    def slides(self) -> dict[str, list[SlideRow]]:
         """Slides by cohort (cohorts read from files only), sorted by name."""
-        out: dict[str, list[Slide]] = {}
+        out: dict[str, list[SlideRow]] = {}
         paths: dict[str, str] = {}
         unused: dict[str, set[Path]] = {}  # annotations of no slide, by folder
         for name in self.cohorts:
@@ -121,7 +121,7 @@ class Plan:
             if cohort["simulate"]:
                 folder = self.simulated_folder(name)
                 slides = [
-                    Slide(s, p, f"{folder}/slides/{s}.svs", None, None)
+                    SlideRow(s, p, f"{folder}/slides/{s}.svs", None, None)
                     for s, p in slide_names(cohort["simulate"]["patients"], name)
                 ]
             else:

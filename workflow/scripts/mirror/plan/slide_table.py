@@ -20,7 +20,7 @@ SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
 
 
 @dataclass(frozen=True)
-class Slide:
+class SlideRow:
     """One row of the slide table."""
 
     slide_id: str
@@ -47,7 +47,7 @@ def _number(text: str, file: str, row: int) -> float | None:
         ) from None
 
 
-def read_slide_table(path: str | Path) -> list[Slide]:
+def read_slide_table(path: str | Path) -> list[SlideRow]:
     """Read ``slide_id, patient_id, slide_path[, mpp, mask]`` (tab- or comma-separated).
 
     Slide names are brought to the one spelling that files are written under (`safe_name`), so that
@@ -79,7 +79,7 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                     file=file,
                     remedy=f"rename `{near[0]}`?" if near else "see config/README.md",
                 )
-            slides: list[Slide] = []
+            slides: list[SlideRow] = []
             seen: dict[str, tuple[int, str]] = {}  # row and spelling of each name
             owners: dict[tuple[int, int | str], tuple[int, str]] = {}  # row and patient of each file
             for number, row in enumerate(rows, start=2):
@@ -135,7 +135,7 @@ def read_slide_table(path: str | Path) -> list[Slide]:
                 mask = (row.get("mask") or "").strip() or None
                 mark = _mask_hash(mask, file, f"row {number}") if mask else None
                 slides.append(
-                    Slide(slide, patient, where, _number(row.get("mpp") or "", file, number), size, mask, mark)
+                    SlideRow(slide, patient, where, _number(row.get("mpp") or "", file, number), size, mask, mark)
                 )
     except FileNotFoundError:
         raise InputError(
@@ -161,12 +161,12 @@ def _mask_hash(mask: str, file: str | Path, row: str) -> str:
         ) from None
 
 
-def attach_masks(slides: list[Slide], folder: str | Path) -> tuple[list[Slide], list[Path]]:
+def attach_masks(slides: list[SlideRow], folder: str | Path) -> tuple[list[SlideRow], list[Path]]:
     """Give slides the annotations that lie in a folder.
 
     Parameters
     ----------
-    slides : list of Slide
+    slides : list of SlideRow
         The slide table. A mask that it names itself is kept.
     folder : path-like
         Holds ``{name}.geojson`` (or ``.json``), where the name is the slide_id or the slide's file name with or
@@ -174,7 +174,7 @@ def attach_masks(slides: list[Slide], folder: str | Path) -> tuple[list[Slide], 
 
     Returns
     -------
-    slides : list of Slide
+    slides : list of SlideRow
     unused : list of Path
         Annotations of no slide.
 
@@ -219,7 +219,7 @@ def _check_barcodes(slide: str, patient: str, where: str, file: str, row: int) -
             )
 
 
-def _check_swapped(slides: list[Slide], file: str) -> None:
+def _check_swapped(slides: list[SlideRow], file: str) -> None:
     """Refuse a table whose patient_id holds the slides: each file is named after it, none after the slide_id."""
 
     def named(name: str, path: str) -> bool:
@@ -238,14 +238,14 @@ def _check_swapped(slides: list[Slide], file: str) -> None:
         )
 
 
-def read_exclusions(path: str | Path, slides: list[Slide]) -> dict[str, str]:
+def read_exclusions(path: str | Path, slides: list[SlideRow]) -> dict[str, str]:
     """Read which slides a person left out.
 
     Parameters
     ----------
     path : path-like
         One slide_id per line, optionally a tab and the reason; empty lines and lines with ``#`` are passed over.
-    slides : list of Slide
+    slides : list of SlideRow
         The slide table.
 
     Returns

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..config.pretrain import PretrainSettings
 from ..core.seeds import torch_seed
-from ..dataset.paired import Fold, PairedData
+from ..dataset.paired import PairedData, Pairs
 from ..model.losses import compute_losses
 from ..model.mirror import Mirror
 from .monitor import Means, retrieval, spread, variance
@@ -24,7 +24,7 @@ class Validation:
     ----------
     data : PairedData
         The fold's data.
-    fold : Fold
+    pairs : Pairs
         The validation pairs.
     settings : PretrainSettings
         The variant.
@@ -39,21 +39,21 @@ class Validation:
     def __init__(
         self,
         data: PairedData,
-        fold: Fold,
+        pairs: Pairs,
         settings: PretrainSettings,
         seed: int,
         device: torch.device,
         precision: torch.dtype,
     ) -> None:
-        self.data, self.fold, self.settings, self.seed = data, fold, settings, seed
+        self.data, self.pairs, self.settings, self.seed = data, pairs, settings, seed
         self.device, self.precision = device, precision
-        number = {p: i for i, p in enumerate(sorted(set(fold.patients)))}
-        self.patients = torch.tensor([number[p] for p in fold.patients])
+        number = {p: i for i, p in enumerate(sorted(set(pairs.patients)))}
+        self.patients = torch.tensor([number[p] for p in pairs.patients])
         if len(number) == 1:
             log.warning("the validation split holds one patient: losses, spread and retrieval cannot be told on it")
 
     def __len__(self) -> int:
-        return len(self.fold)
+        return len(self.pairs)
 
     @torch.no_grad()
     def look(self, model: Mirror) -> dict[str, float]:
@@ -70,11 +70,11 @@ class Validation:
         torch.manual_seed(torch_seed(self.seed, "watch"))
         means, size = Means(), self.settings.train.batch_size
         aligned: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        for start in range(0, len(self.fold), size):
+        for start in range(0, len(self.pairs), size):
             part = slice(start, start + size)
-            slides = self.fold.slides[part]
+            slides = self.pairs.slides[part]
             bags = self.data.bags.batch(slides, self.settings.model.tokens, self.seed, "watch").to(self.device)
-            rna = torch.from_numpy(self.data.rna[self.fold.rna[part]]).to(self.device)
+            rna = torch.from_numpy(self.data.rna[self.pairs.rna[part]]).to(self.device)
             with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
                 output = model(bags, rna)
             losses = compute_losses(output, self.settings, patients=self.patients[part].to(self.device))
@@ -84,7 +84,7 @@ class Validation:
         model.train(training)
         slide, rna, slide_aligned, rna_aligned = (torch.cat(parts) for parts in zip(*aligned, strict=True))
         found = means.result()
-        if len(set(self.fold.patients)) < 2:
+        if len(set(self.pairs.patients)) < 2:
             # One patient has no spread, nothing to be told from and a rank that cannot be missed: no number
             # but the scale, rather than perfect ones.
             return {"logit_scale": found["logit_scale"]}
@@ -92,8 +92,8 @@ class Validation:
             found[f"var_{modality}"] = float(variance(embedding))
             found[f"spread_{modality}"] = float(spread(embedding))
         # One RNA vector per patient: the first of its pairs stands for all.
-        first = {p: i for i, p in reversed(list(enumerate(self.fold.patients)))}
+        first = {p: i for i, p in reversed(list(enumerate(self.pairs.patients)))}
         people = sorted(first)
         vectors = rna_aligned[[first[p] for p in people]]
-        found |= retrieval(slide_aligned.numpy(), vectors.numpy(), self.fold.patients, people)
+        found |= retrieval(slide_aligned.numpy(), vectors.numpy(), self.pairs.patients, people)
         return found
