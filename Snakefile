@@ -34,6 +34,7 @@ include: RULES / "transfer.smk"
 include: RULES / "evaluate.smk"
 include: RULES / "report_list.smk"
 include: RULES / "interpret.smk"
+include: RULES / "figures.smk"
 include: RULES / "report.smk"
 include: RULES / "doctor.smk"
 

@@ -1,4 +1,4 @@
-# What the report shows, in order; the rules are in report.smk.
+# What the report shows, in order; the rules are in figures.smk and report.smk.
 VARIANTS = list(PLAN.variants)
 # What figures and tables must know of every target that is evaluated.
 TARGET_TABLE = [

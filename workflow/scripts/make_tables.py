@@ -11,8 +11,9 @@ from mirror.core.atomic import write_json
 from mirror.plan.kinds import find_kinds
 from mirror.plan.targets import SHORT
 from mirror.report.tables.added import write_added
-from mirror.report.tables.build import Table, build_table, write_table
+from mirror.report.tables.build import Table, build_table
 from mirror.report.tables.reported import read_reported
+from mirror.report.tables.write import write_table
 
 SURVIVAL = ["c_index", "c_index_uno", "auc_mean", "ibs"]
 TRUTH = ["r2_shared", "r2_slide", "r2_rna"]

@@ -24,7 +24,7 @@ from mirror.plan.slide_table import read_slide_table
 from mirror.readers.expression.detect import detect_format
 from mirror.readers.features import clam, pt, stamp, trident
 from mirror.readers.gene_lists import read_gene_list, read_gmt
-from mirror.readers.tables import read_header as table_header
+from mirror.readers.header import read_header as table_header
 from mirror.readers.tables import read_table
 from mirror.sources.gdc_slides import slide_table
 from mirror.training.warm_start import read_patients

@@ -12,6 +12,7 @@ from mirror.model.attention import value_convolution
 from mirror.model.input_scaling import CLIP, InputScaling, Sample
 from mirror.model.input_statistics import fit_input
 from mirror.model.losses import balanced_loss, cluster_loss, compute_losses
+from mirror.model.masking import hide_features
 from mirror.model.mirror import build_model
 from mirror.model.noise import Draws
 from mirror.model.style import RNA, SLIDE, Style, balanced_assignments
@@ -169,23 +170,24 @@ def test_features_are_hidden_of_bags_of_one_patch_and_only_in_training():
     patches, _ = batch()
     bags = patches[:, :1].expand_as(patches).contiguous()
     noise = torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4]).expand(4, 1, WIDTH)
-    shown = model.train()._hide_features(bags, None, Draws(slide_features=noise))
-    assert torch.equal(model._hide_features(patches, None, Draws(slide_features=noise)), patches), "different patches"
+    shown = hide_features(bags, None, 0.5, noise)
+    assert torch.equal(hide_features(patches, None, 0.5, noise), patches), "different patches"
     padded, mask = bags.clone(), torch.ones(bags.shape[:2], dtype=torch.bool)
     padded[:, -1], mask[:, -1] = 0.0, False
-    assert torch.equal(model._hide_features(padded, mask, Draws(slide_features=noise))[:, :-1], shown[:, :-1])
+    assert torch.equal(hide_features(padded, mask, 0.5, noise)[:, :-1], shown[:, :-1])
     assert not shown[..., ::2].any()
     assert torch.allclose(shown[..., 1::2], 2 * bags[..., 1::2])
     other = bags.clone()
     other[..., ::2] += 100.0
     draws = Draws(slide_features=noise, slide_style=torch.zeros(4, 3), slide_input=torch.rand(4, 6))
     torch.manual_seed(1)
-    one = model(bags, None, draws)
+    one = model.train()(bags, None, draws)
     torch.manual_seed(1)
     two = model(other, None, draws)
     assert torch.equal(one.slide_embedding, two.slide_embedding)
     assert not torch.equal(one.slide_retention.target, two.slide_retention.target)  # the whole is rebuilt
-    assert model.eval()._hide_features(bags, None, Draws()) is bags
+    plain = model.eval()(bags, None, draws).slide_embedding
+    assert not torch.equal(plain, model(other, None, draws).slide_embedding), "nothing is hidden outside training"
     with pytest.raises(ValueError, match="slide_feature_mask"):
         PretrainSettings.model_validate({"retention": {"slide_feature_mask": 0.5, "target": "input"}})
 

@@ -11,8 +11,9 @@ import pytest
 
 from mirror.core.errors import InputError
 from mirror.report.headline import answers
-from mirror.report.tables.build import build_table, to_html, to_latex, to_markdown, write_table
+from mirror.report.tables.build import build_table
 from mirror.report.tables.reported import COLUMNS, read_reported
+from mirror.report.tables.write import to_html, to_latex, to_markdown, write_table
 
 METHODS = [("rna_logistic", "none", "rna"), ("mirror", "enc", "fused"), ("align", "enc", "fused")]
 VALUES = {"rna_logistic": 0.70, "mirror": 0.80, "align": 0.75}

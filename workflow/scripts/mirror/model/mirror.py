@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..config.pretrain import PretrainSettings
 from . import init
 from .input_scaling import InputScaling
+from .masking import hide_features, hide_genes, hide_patches
 from .noise import Draws, kept, mask_from_noise, uniform
 from .ragged import by_length, compact, valid_rows
 from .reconstruction import SUMMARY_PARTS, Standardizer, summarize
@@ -267,11 +268,12 @@ class Mirror(nn.Module):
         draws = draws or Draws()
         weights, style = self.settings.retention, self.settings.style
         with_style = everything or style.style_weight > 0 or style.cluster_weight > 0
+        share = float(self.training)  # nothing is hidden outside training
         parts: dict[str, Tensor | Retained | Style] = {}
         if bags is not None:
             bags = self.input_scaling(bags)
-            shown = self._hide_features(bags, mask, draws)
-            seen, lengths = self._bags(*self._hide_patches(shown, mask, draws))
+            shown = hide_features(bags, mask, share * weights.slide_feature_mask, draws.slide_features)
+            seen, lengths = self._bags(*hide_patches(shown, mask, share * weights.slide_input_mask, draws.slide_input))
             retain = everything or weights.slide_weight > 0 or weights.orthogonality_weight > 0
             summary_of_input = weights.target == "input" or weights.slide_summary == "tokens"
             reads_tokens = weights.decode_from == "tokens" or not summary_of_input
@@ -288,7 +290,7 @@ class Mirror(nn.Module):
             if with_style:
                 parts["slide_style"] = self.slide_style(embedding, draws.slide_style)
         if rna is not None:
-            embedding = self.encode_rna(self._hide_genes(rna, draws))
+            embedding = self.encode_rna(hide_genes(rna, share * weights.rna_input_mask, draws.rna_input))
             parts["rna_embedding"] = embedding
             parts["rna_alignment"] = self.align_rna(embedding)
             if everything or weights.rna_weight > 0 or weights.orthogonality_weight > 0:
@@ -302,43 +304,6 @@ class Mirror(nn.Module):
                 if isinstance(style_of := parts.get(name), Style):
                     parts[name] = self.style.remember(style_of, modality)
         return MirrorOutput(logit_scale=self.logit_scale.exp(), **parts)  # type: ignore[arg-type]
-
-    def _hide_features(self, bags: Tensor, mask: Tensor | None, draws: Draws) -> Tensor:
-        """Input masking of bags of one patch (or of equal ones): a random share of the features is hidden.
-
-        Hidden patches say nothing less of such a bag. A bag of different patches is left to `_hide_patches`:
-        hiding features as well costs retrieval there.
-        """
-        ratio = self.settings.retention.slide_feature_mask
-        if not self.training or ratio == 0:
-            return bags
-        same = bags == bags[:, :1]
-        if mask is not None:
-            same = same | ~mask[..., None]
-        one = same.flatten(1).all(1)[:, None, None]
-        hidden = uniform(draws.slide_features, bags, (len(bags), 1, bags.shape[-1])) < ratio
-        return torch.where(one, bags.masked_fill(hidden, 0.0) / (1 - ratio), bags)
-
-    def _hide_patches(self, bags: Tensor, mask: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
-        """Input masking: a random share of the patches does not reach the encoder."""
-        ratio = self.settings.retention.slide_input_mask
-        if not self.training or ratio == 0:
-            return bags, mask
-        noise = uniform(draws.slide_input, bags, bags.shape[:2])
-        if mask is not None:
-            hidden = mask_from_noise(noise, ratio, mask)
-            keep = mask & ~hidden
-            return bags, keep | (~keep.any(1, keepdim=True) & mask)
-        order = noise.argsort(1)[:, : max(kept(ratio, bags.shape[1]), 1)]
-        return torch.take_along_dim(bags, order[..., None], 1), None
-
-    def _hide_genes(self, rna: Tensor, draws: Draws) -> Tensor:
-        """Input masking: hidden genes are set to zero (their mean), the others scaled up as in dropout."""
-        ratio = self.settings.retention.rna_input_mask
-        if not self.training or ratio == 0:
-            return rna
-        hidden = uniform(draws.rna_input, rna, rna.shape) < ratio
-        return rna.masked_fill(hidden, 0.0) / (1 - ratio)
 
     def _retain_from_tokens(
         self, tokens: Tensor, embedding: Tensor, seen: Tensor, lengths: Tensor | None, draws: Draws, whole: bool

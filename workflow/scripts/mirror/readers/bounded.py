@@ -86,6 +86,6 @@ def table_limit(share: float = 1 / 12) -> int:
 
 
 def ends_in_a_line(stream: Any) -> bool:
-    """Whether the text read from `readers.tables.open_binary` ended with a line end; True where that is not known."""
+    """Whether the text read from `readers.opening.open_binary` ended with a line end; True where that is not known."""
     last = getattr(getattr(stream, "raw", None), "last", b"")
     return last in (b"", b"\n", b"\r")

@@ -12,7 +12,7 @@ from ..core.printable import printable
 from ..core.spreadsheet import escape_formula
 from .bounded import table_limit
 from .expression.genes import plain_name
-from .tables import open_text
+from .opening import open_text
 
 if TYPE_CHECKING:
     pass

@@ -13,7 +13,8 @@ import pandas as pd
 from ...core.barcodes import parse as parse_barcode
 from ...core.errors import InputError
 from ...core.facts import Facts, one_line
-from ..tables import container, open_text, read_table, unique_names
+from ..opening import container, open_text
+from ..tables import read_table, unique_names
 from .base import DECIMAL_COMMA, blank, numbers_of
 
 _HEAD = 60

@@ -39,8 +39,9 @@ from .formats import PATIENT, READERS, detect_format
 from .joining import join_tables
 from .layout import read_raw
 from .plausibility import check_followup
+from .times import clean_times
 from .visits import canonical_ids, one_row_a_patient
-from .vital import agreement, check_agreement, check_lost, find_contradictions, lost_follow_up, lost_text, settle
+from .vital import agreement, check_agreement, check_lost, find_contradictions, lost_follow_up, settle
 
 log = logging.getLogger("mirror")
 CANONICAL = ["patient_id", "label", "time_days", "event", "site", "age", "sex", "stage"]
@@ -148,7 +149,7 @@ def read_clinical(
         "contradictions": {kind: len(names) for kind, names in found.items()},
         "lost_follow_up": lost | {"one_sided": one_sided},
     }
-    out, report["flow"], report["times"] = _clean_times(out, source, lost if "time" in frame else None)
+    out, report["flow"], report["times"] = clean_times(out, source, lost if "time" in frame else None)
     if report["times"]["negative"]:
         below = f"{report['times']['negative']} patients have a time below zero, which is read as no follow-up"
         facts.warn(
@@ -355,56 +356,3 @@ def _beside(file: str) -> list[str]:
         return sorted(p.name for p in path.parent.iterdir() if p != path and re.search(r"follow.?up", p.name.lower()))
     except OSError:
         return []
-
-
-def _clean_times(
-    df: pd.DataFrame, source: ClinicalSource, lost: dict[str, int] | None
-) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, int]]:
-    """Apply the rules for zero, negative and missing times; return the flow's rows and the counts."""
-    df = df.copy()
-    has_time, has_event = df["time_days"].notna(), df["event"].notna()
-    negative = df["time_days"] < 0
-    zero = df["time_days"] == 0
-    counts = {
-        "without_time": int((~has_time).sum()),
-        "without_event": int((~has_event).sum()),
-        "negative": int(negative.sum()),
-        "zero": int(zero.sum()),
-        "zero_with_event": int((zero & (df["event"] == 1)).sum()),
-    }
-    flow: list[dict[str, Any]] = []
-    kept = len(df)
-    flow.append(_step("in the clinical table", kept, 0, ""))
-    gone = ~(has_time & has_event)
-    why = "no time or no event; they stay for subtyping"
-    if lost and (lost["living_lost"] or lost["dead_lost"]):
-        why = f"{lost_text(lost, source.endpoint)}; they stay for subtyping"
-    steps = [("time and event known", gone, why)]
-    rules = [
-        ("negative times", negative & ~gone, source.negative_times),
-        ("times of zero", zero & ~gone, source.zero_times),
-    ]
-    for name, mask, rule in rules:
-        if not mask.any():
-            continue
-        if rule == "error":
-            raise InputError(
-                f"{int(mask.sum())} patients have {name} ({', '.join(df.loc[mask, 'patient_id'].head(3))})",
-                file=source.path,
-                remedy=f"set `clinical.{'zero_times' if 'zero' in name else 'negative_times'}`, or correct the table",
-            )
-        if rule == "half_day":
-            df.loc[mask, "time_days"] = 0.5
-        elif rule == "missing":
-            steps.append((f"without {name}", mask, f"{name}; they stay for subtyping"))
-        if rule in {"half_day", "keep"}:
-            steps.append((f"{name} ({int(mask.sum())}): {rule}", pd.Series(False, df.index), ""))
-    for name, mask, reason in steps:
-        kept -= int(mask.sum())
-        df.loc[mask, ["time_days", "event"]] = np.nan
-        flow.append(_step(f"follow-up: {name}", kept, int(mask.sum()), reason if mask.any() else ""))
-    return df, flow, counts
-
-
-def _step(step: str, kept: int, dropped: int, reason: str) -> dict[str, Any]:
-    return {"step": step, "unit": "patients", "kept": kept, "dropped": dropped, "reason": reason}

@@ -15,7 +15,8 @@ import pyarrow.csv as pv
 from ...core.errors import InputError
 from ...core.memory import fits, in_words, job_memory
 from ..bounded import ends_in_a_line
-from ..tables import Header, open_binary, open_text
+from ..header import Header
+from ..opening import open_binary, open_text
 from .base import Blocks
 
 MISSING = ("", "NA", "Na", "na", "N/A", "n/a", "#N/A", "N.A.", "NaN", "nan", "NAN", "<NA>", "null", "NULL", "Null",
@@ -42,7 +43,7 @@ def read_columns(
     path : path-like
         The table; compressed or not.
     header : Header
-        From `mirror.readers.tables.read_header`.
+        From `mirror.readers.header.read_header`.
     text_columns, columns : sequence of int
         Positions of the annotation columns and of the sample columns.
     notes : dict, optional

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ...core.barcodes import parse
 from ...core.errors import InputError
-from ..tables import container, read_header
+from ..header import read_header
+from ..opening import container
 
 XENA_CORNERS = {"sample", "ensembl_id", "xena_sample", "probe", "transcript_id", "gene"}
 

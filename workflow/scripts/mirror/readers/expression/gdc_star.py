@@ -15,7 +15,9 @@ from ...config.sources import ExpressionSource
 from ...core.barcodes import parse
 from ...core.errors import InputError
 from ..bounded import ends_in_a_line, table_limit
-from ..tables import missing_column, open_binary, read_header
+from ..header import read_header
+from ..opening import open_binary
+from ..tables import missing_column
 from .base import RawMatrix
 from .samples import SampleSelector, read_sheet
 

@@ -15,7 +15,7 @@ from ...config.sources import ExpressionSource
 from ...core.errors import InputError
 from ...core.memory import fits
 from ...io.hdf5 import claimed, open_h5
-from ..tables import container
+from ..opening import container
 from .base import RawMatrix
 from .blocks import choose_block
 from .orientation import PATIENT_ID_NAMES, SAMPLE_ID_NAMES, Known, best_identifiers, sample_share

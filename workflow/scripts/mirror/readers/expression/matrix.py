@@ -12,7 +12,8 @@ import pandas as pd
 
 from ...config.sources import ExpressionSource
 from ...core.errors import InputError
-from ..tables import Header, container, read_header
+from ..header import Header, read_header
+from ..opening import container
 from . import orientation as way
 from .base import RawMatrix, kind_from_name
 from .blocks import choose_block

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ...config.sources import ExpressionSource
 from ...core.errors import InputError
-from ..tables import missing_column, read_header
+from ..header import read_header
+from ..tables import missing_column
 from .base import RawMatrix
 from .delimited import read_ids, read_rows
 from .samples import SampleSelector

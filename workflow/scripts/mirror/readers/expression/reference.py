@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...config.sources import ExpressionSource
 from ...core.barcodes import parse
 from ...core.errors import InputError
-from ..tables import container, read_header
+from ..header import read_header
+from ..opening import container
 from . import matrix
 from .base import RawMatrix
 from .samples import SampleSelector
