@@ -19,6 +19,7 @@ from mirror.config.files import check_demo, merge_files
 from mirror.config.resolve import load_yaml
 from mirror.core import surroundings
 from mirror.core.code_hash import code_hash
+from mirror.core.protocols import is_curve, shots, table_shots
 from mirror.plan.kinds import find_kinds
 from mirror.plan.plan import Plan
 from mirror.plan.targets import SHORT
@@ -79,6 +80,8 @@ PROBE_SETTINGS = {
     for k, v in CONFIG["evaluation"].items()
     if k not in ("statistics", "baselines", "tasks", "reported", "transfer")
 }
+# Which shots a table shows changes no prediction.
+PROBE_SETTINGS["fewshot"] = {**PROBE_SETTINGS["fewshot"], "table_k": None}
 
 # Environments of steps that need PyTorch with some settings only.
 TILING = environments.tiling(CONFIG["slides"])

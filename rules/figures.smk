@@ -350,3 +350,41 @@ rule plot_added:
         "Drawing what methods add to clinical covariates ({wildcards.scheme})"
     script:
         "../workflow/scripts/plot_added.py"
+
+
+# Metric against the number of training patients; only where several numbers of shots are configured.
+rule plot_shots:
+    input:
+        metrics=P.metrics,
+    output:
+        png=report(
+            f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}_shots.png",
+            caption=caption("shots"),
+            category="Few-shot",
+            labels={
+                "cohort": "{cohort}",
+                "encoder": "{encoder}",
+                "figure": "{task}: learning curve",
+            },
+        ),
+        svg=f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}_shots.svg",
+    log:
+        P.log("plot_shots", "cohort", "encoder", "scheme", "task"),
+    benchmark:
+        P.benchmark("plot_shots", "cohort", "encoder", "scheme", "task")
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        names=lambda w: {**w_names(w), "task": w.task},
+        title=lambda w: f"{TITLES[w.cohort]}, {PLAN.target_title(w.task)}",
+        metric=lambda w: PLAN.kind(w.task).primary,
+        chance=lambda w: PLAN.kind(w.task).chance,
+        code=code("plot_shots"),
+    message:
+        "Drawing the learning curve of {wildcards.task} in {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
+    script:
+        "../workflow/scripts/plot_shots.py"

@@ -28,7 +28,10 @@ rule make_tables:
         schemes=list(CONFIG["splits"]),
         variants=VARIANTS,
         titles=TITLES,
-        k=CONFIG["evaluation"]["fewshot"]["k"],
+        shots=(
+            table_shots(CONFIG["evaluation"]["fewshot"]),
+            shots(CONFIG["evaluation"]["fewshot"]["k"]),
+        ),
         sources=list(
             dict.fromkeys((t.source, t.scheme, t.task) for t in PLAN.transfers)
         ),

@@ -109,6 +109,9 @@ def figure_list():
                 (kind.section, f"{here}/{task}_{k}.png", f"{whose}: {text}", k)
                 for k, text in kind.figures.items()
             ]
+            if is_curve(CONFIG["evaluation"]):
+                curve = f"{whose}: metric against the number of shots"
+                out.append(("Few-shot", f"{here}/{task}_shots.png", curve, "shots"))
         if c in TRAINED:
             for v in VARIANTS:
                 out += [

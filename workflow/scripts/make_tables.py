@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mirror.core.atomic import write_json
+from mirror.core.protocols import fewshot_protocol
 from mirror.plan.kinds import find_kinds
 from mirror.plan.targets import SHORT
 from mirror.report.tables.added import write_added
@@ -19,6 +20,8 @@ SURVIVAL = ["c_index", "c_index_uno", "auc_mean", "ibs"]
 TRUTH = ["r2_shared", "r2_slide", "r2_rna"]
 TRANSFER = "transfer"
 RETRIEVAL = ["recall_at_1", "recall_at_5", "recall_at_10", "median_rank"]
+Shots = tuple[int, Sequence[int]]
+"""The number of shots of the few-shot tables, and every number that was evaluated."""
 FULL = ("linear", "supervised", "finetune")
 TARGETS = [{"name": name, "kind": kind, "title": name.capitalize()} for name, kind in SHORT.items()]
 
@@ -48,13 +51,14 @@ TRANSFER_LEGEND = (
 
 
 def wanted(
-    variants: list[str], k: int, horizons_days: Sequence[float] = (), targets: Sequence[dict] = TARGETS
+    variants: list[str], shots: Shots, horizons_days: Sequence[float] = (), targets: Sequence[dict] = TARGETS
 ) -> list[dict]:
     """Every table: name, title, section of the report, and which rows and columns it takes.
 
-    ``targets`` are name, kind and title of each.
+    ``targets`` are name, kind and title of each; ``shots`` is k of the few-shot tables and every k, if there are more.
     """
     horizons = [f"auc_{days:.0f}d" for days in horizons_days]
+    k, every = shots
     kinds = find_kinds()
 
     def of_target(target: dict, prefix: str, title: str, columns: Sequence[str], section: str, **more) -> dict:
@@ -67,8 +71,11 @@ def wanted(
         return target["title"].lower() if target["name"] in SHORT else target["title"]
 
     def few(target: dict) -> dict:
-        words = {"protocols": ("fewshot",), "legend": FEWSHOT_LEGEND}
+        words = {"protocols": (fewshot_protocol(k, every),), "legend": FEWSHOT_LEGEND}
         words["note"] = kinds[target["kind"]].few_note.format(k=k)
+        if len(every) > 1:
+            numbers = ", ".join(map(str, every))
+            words["note"] += f" The learning curve and metrics.tsv have every number of shots ({numbers})."
         return of_target(
             target, "fewshot_", f"{k}-shot {inside(target)}", kinds[target["kind"]].few, "Few-shot", **words
         )
@@ -157,7 +164,7 @@ def main(
     schemes: list[str],
     variants: list[str],
     titles: dict[str, str],
-    k: int,
+    shots: Shots,
     audits: list[Path],
     reported: Path | None,
     folder: Path,
@@ -193,7 +200,7 @@ def main(
             )
 
     for scheme in schemes:
-        for spec in wanted(variants, k, horizons_days, targets):
+        for spec in wanted(variants, shots, horizons_days, targets):
             kind = spec["name"]
             if kind in survival:
                 spec = {**spec, "note": row_notes(numbers, fits, scheme, kind)}
@@ -221,7 +228,7 @@ if "snakemake" in globals():
             snakemake.params.schemes,
             snakemake.params.variants,
             snakemake.params.titles,
-            snakemake.params.k,
+            snakemake.params.shots,
             [Path(p) for p in snakemake.input.leaks],
             Path(snakemake.input.reported) if snakemake.input.reported else None,
             Path(snakemake.output.index).parent,

@@ -46,6 +46,7 @@ FOLDS = pd.DataFrame(
 CASES = [
     (name, task) for name, entry in sorted(load_all().items()) for task, kind in SHORT.items() if kind in entry.kinds
 ]
+FEW = sorted({name for name, _ in CASES if load_all()[name].fewshot})
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +295,25 @@ def test_fewshot_baselines_are_fitted_on_the_draws_of_every_other_method(evaluat
         mine = seen[4 * fold : 4 * fold + 4]
         assert [sorted(rows) for rows in mine] == [sorted(rows) for rows in expected]
         assert all(len(rows) == 8 for rows in mine[1:])
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_every_baseline_stands_at_every_number_of_shots(name, evaluation_cohort, sources):
+    """One patient per class is enough for rows, and the training sets are those that embeddings get."""
+    patients, *_ = evaluation_cohort
+    settings = QUICK.model_copy(update={"fewshot": QUICK.fewshot.model_copy(update={"k": [1, 4], "draws": 2})})
+    slides, expression = sources
+    for task, kind in SHORT.items():
+        if kind in load_all()[name].kinds:
+            found = evaluate_baseline(
+                name, patients, FOLDS, task, Names("sim", "enc", "cv5", name), settings, 1, slides, expression
+            )
+            assert set(found.rows["protocol"]) == {"supervised", "fewshot_1", "fewshot_4"}, found.metadata["notes"]
+            sizes = found.rows.groupby(["protocol", "fold", "draw"])["train_n"].first()
+            for fold in (0, 1):
+                train = patients.loc[[p for i, p in enumerate(patients.index) if i % 2 != fold]]
+                for protocol, draw, chosen in training_sets(task, train, 0, fold, settings, 1):
+                    assert protocol == "linear" or sizes[protocol, fold, draw] == len(chosen)
 
 
 def test_models_trained_for_minutes_take_no_part_in_fewshot():

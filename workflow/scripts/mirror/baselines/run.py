@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
 from ..core.errors import InputError
+from ..core.protocols import fewshot_name, is_fewshot
 from ..dataset.patches import Slides
 from ..io.predictions import Names, Result
 from ..targets.fewshot import fewshot_settings, training_sets
@@ -110,16 +111,17 @@ def evaluate_baseline(
         sets = [("supervised", 0, list(fold.train.index))]
         if chosen.fewshot:
             drawn = training_sets(task, fold.train, fold.source.repeat, fold.source.fold, settings, seed)
-            sets += [one for one in drawn if one[0] == "fewshot"]
+            sets += [one for one in drawn if is_fewshot(one[0])]
         for protocol, draw, rows in sets:
-            where = fold.name if protocol == "supervised" else f"{fold.name}, few-shot draw {draw}"
+            few = is_fewshot(protocol)
+            where = f"{fold.name}, {fewshot_name(protocol)} draw {draw}" if few else fold.name
             how: dict[str, Any] = {
                 "slides": seen,
                 "expression": genes,
                 "covariates": tuple(covariates),
                 "device": device,
             }
-            train, fitted_with = fold.train.loc[rows], fewshot_settings(settings) if protocol == "fewshot" else settings
+            train, fitted_with = fold.train.loc[rows], fewshot_settings(settings) if few else settings
             data = FoldData(task, train, fold.test, fitted_with, seed, **how)
             with run.attempt(where):
                 found = chosen.method().fit(data).predict(data.held_out)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ..core.protocols import shots
 from .base import Settings
+
+Shots = Annotated[int, Field(ge=1)]
 
 
 class ProbeSettings(Settings):
@@ -29,13 +32,27 @@ class ProbeSettings(Settings):
 class FewShotSettings(Settings):
     """k training samples per class, drawn without replacement."""
 
-    k: int = Field(10, ge=1, description="Training patients per class (survival: a time bin).")
-    draws: int = Field(5, ge=1, description="Draws.")
+    k: Shots | Annotated[list[Shots], Field(min_length=1)] = Field(
+        10,
+        description="Training patients per class (survival: a time bin), or a list of such numbers, e.g. "
+        "[1, 5, 10, 25], for a learning curve. Draws are nested: the patients of a smaller number are among those of a "
+        "larger one.",
+    )
+    table_k: Shots | None = Field(
+        None, description="The number of shots of the few-shot tables, one of `k`; null: the largest."
+    )
+    draws: int = Field(5, ge=1, description="Draws, for each number of shots.")
     C: list[float] = Field(
         default_factory=lambda: [0.01],
         min_length=1,
         description="Inverse L2 penalties of few-shot heads. One is no choice: some twenty patients cannot choose.",
     )
+
+    @model_validator(mode="after")
+    def _table_is_one_of_them(self) -> Self:
+        if self.table_k is not None and self.table_k not in shots(self.k):
+            raise ValueError(f"table_k is {self.table_k}, which is not among k ({', '.join(map(str, shots(self.k)))})")
+        return self
 
 
 class SurvivalSettings(Settings):

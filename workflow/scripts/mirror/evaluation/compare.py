@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from ..core.protocols import is_fewshot
 from ..core.reserved import CEILING, NO_ENCODER
 from ..metrics.names import LOWER_IS_BETTER, PRIMARY, UNRANKED
 from ..metrics.statistics import Difference, corrected_resampled_t, holm, paired_bootstrap
@@ -56,10 +57,11 @@ class TableRow:
 
 
 def table_of(keys: dict) -> str:
-    """Models trained on all training patients share a table, whatever is trained; so does a direction of retrieval."""
+    """Models trained on all training patients share a table; so do those of one number of shots, and a direction of
+    retrieval."""
     if keys["task"] == "retrieval":
         return keys["modality"]
-    return "fewshot" if keys["protocol"] == "fewshot" else "full"
+    return keys["protocol"] if is_fewshot(keys["protocol"]) else "full"
 
 
 def _over_folds(a: TableRow, b: TableRow, metric: str, level: float) -> Difference | None:

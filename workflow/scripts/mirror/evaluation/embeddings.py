@@ -11,6 +11,7 @@ import pandas as pd
 from ..config.evaluation import EvaluationSettings
 from ..core.errors import InputError
 from ..core.folds import parse_fold
+from ..core.protocols import is_fewshot
 from ..io.embeddings import check_membership, load_fold
 from ..io.predictions import Names, Result
 from ..targets.fewshot import fewshot_settings, training_sets
@@ -67,7 +68,7 @@ def evaluate_embeddings(
         if run.is_empty(fold):
             continue
         for protocol, draw, chosen in training_sets(task, fold.train, *key, settings, seed):
-            fitted_with = fewshot_settings(settings) if protocol == "fewshot" else settings
+            fitted_with = fewshot_settings(settings) if is_fewshot(protocol) else settings
             for modality in settings.modalities:
                 if modality not in embeddings.modalities:
                     continue

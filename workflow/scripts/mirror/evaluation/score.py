@@ -13,8 +13,9 @@ import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
 from ..core.folds import fold_name
+from ..core.protocols import is_fewshot, shots_of
 from ..io.predictions import KEYS, Names, read_all
-from ..metrics.names import PATIENTS_ONLY, PRIMARY, WITHOUT_INTERVAL
+from ..metrics.names import PATIENTS_ONLY, PRIMARY, TRAINING_PATIENTS, WITHOUT_INTERVAL
 from ..metrics.retrieval import retrieval_metrics
 from ..metrics.statistics import bootstrap_weights, percentile_interval
 from ..metrics.survival import Censoring
@@ -169,7 +170,7 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> TableRow | None
         for name, arrays in pooled.items():
             values = np.mean(arrays, axis=0)
             draws = None
-            if keys["protocol"] == "fewshot":
+            if is_fewshot(keys["protocol"]):
                 draws = draw_deviations(drawn.get((seed, name), {}), len(values) - 1, int(part["seed"].min()))
             reach = covers(keys["protocol"], rules is not None, name, name in moved, draws is not None)
             if name in moved and name not in PATIENTS_ONLY:
@@ -187,13 +188,16 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> TableRow | None
             context.rows.append({**shared, **told})
         for name, value in ({} if rules is None else rules.facts(of_seed, keys["protocol"])).items():
             context.rows.append({**shared, "metric": name, "value": value})
+        if shots_of(keys["protocol"]) and "train_n" in of_seed:  # a point of a learning curve: its place
+            drawn_sets = of_seed.drop_duplicates(["repeat", "fold", "draw"])
+            context.rows.append({**shared, "metric": TRAINING_PATIENTS, "value": float(drawn_sets["train_n"].mean())})
     entry.pooled = {name: np.mean(arrays, axis=0) for name, arrays in gathered.items()}
     return entry
 
 
 def _note_edges(keys: dict, part: pd.DataFrame, context: _Context) -> None:
     """Say where a grid of penalties ended before the best one may have been met."""
-    if "penalty" not in part or part["penalty"].isna().any() or keys["protocol"] == "fewshot":
+    if "penalty" not in part or part["penalty"].isna().any() or is_fewshot(keys["protocol"]):
         return
     if context.rules is None:
         return

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..core.protocols import is_fewshot
 from ..metrics.names import BOUNDS, CUT_OR_SCALED, PATIENTS_ONLY
 
 UNREFITTED_SPREAD = float(np.sqrt(2.0))
@@ -93,7 +94,7 @@ def covers(protocol: str, trained: bool, metric: str, refitted: bool, drawn: boo
     """What the interval of a metric covers beside its test patients."""
     if metric in PATIENTS_ONLY or not trained:
         return TEST_ONLY
-    if protocol == "fewshot":
+    if is_fewshot(protocol):
         return DRAWS if drawn else WIDENED
     if protocol not in TRAINED:
         return TEST_ONLY

@@ -13,7 +13,9 @@ BOUNDS = {
 """Where a metric's values end, other than at 0 and 1."""
 PRIMARY = {"subtyping": "auroc", "survival": "c_index", "retrieval": "recall_at_10", "truth": "r2_shared"}
 """The one metric that decides, where no kind of target says it (`mirror.plan.kinds`) or a short form does."""
-WITHOUT_INTERVAL = {"ece", "training_events", "majority_share"}
+TRAINING_PATIENTS = "training_patients"
+"""Mean size of a training set, for each point of a learning curve."""
+WITHOUT_INTERVAL = {"ece", "training_events", "majority_share", TRAINING_PATIENTS}
 """Facts of a row, and the calibration error, whose percentile interval does not cover."""
 UNRANKED = WITHOUT_INTERVAL | {"logrank_p"}
 """Never compared between methods."""

@@ -39,7 +39,7 @@ class KindEntry:
     few : tuple of str
         Columns of the few-shot table.
     few_note : str
-        Who is drawn into a few-shot set; ``{k}`` is filled in.
+        Who is drawn into a few-shot set; ``{k}`` is filled in with the number of shots of the table.
     figures : dict
         Figure to its title; its caption is ``workflow/report/{figure}.rst``. Drawn by ``draw``.
     draw : str

@@ -40,6 +40,7 @@ METRICS = {
     "spearman": "Spearman",
     "mae": "Mean absolute error",
     "training_events": "Events per draw",
+    "training_patients": "Training patients per draw",
     "majority_share": "Largest class",
     "recall_at_1": "Recall@1",
     "recall_at_5": "Recall@5",

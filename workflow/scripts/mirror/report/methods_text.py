@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..core.protocols import shots
+
 
 def warnings_of(config: dict, encoders: dict, simulated: list[str], audits: dict[str, dict]) -> list[str]:
     """What must be said before any number."""
@@ -56,6 +58,14 @@ def _grid(values: list[float]) -> str:
     return f"C = {text}, fixed" if len(values) == 1 else f"chosen among C = {text}"
 
 
+def _shots(k: int | list[int]) -> str:
+    """The number of shots, or several."""
+    every = shots(k)
+    if len(every) == 1:
+        return str(every[0])
+    return f"{', '.join(map(str, every[:-1]))} and {every[-1]} (nested draws)"
+
+
 def methods_text(config: dict) -> list[str]:
     """The methods in words, with the settings of this run."""
     model, train = config["pretrain"]["model"], config["pretrain"]["train"]
@@ -81,8 +91,8 @@ def methods_text(config: dict) -> list[str]:
         f"{model['embed_dim']}, {model['tokens']} tiles a bag, batch {train['batch_size']}, learning rate "
         f"{train['lr']:g}); the number of epochs was fixed beforehand. Embeddings of all tiles were computed once and "
         f"probed by a linear model ({probe['solver']}), its penalty chosen on an inner split of the training patients.",
-        f"Few-shot: {few['k']} training patients per class, or per time bin (half with an event, half without), "
-        f"{few['draws']} draws without replacement, the same for every method; penalty {_grid(few['C'])}. "
+        f"Few-shot: {_shots(few['k'])} training patients per class, or per time bin (half with an event, half "
+        f"without), {few['draws']} draws without replacement, the same for every method; penalty {_grid(few['C'])}. "
         f"Survival: {config['evaluation']['survival']['bins']} time bins at quantiles of the training patients' event "
         "times; risk groups by the training median; one risk per patient.",
         f"Intervals: {statistics['level']:.0%}, {statistics['bootstrap']} bootstrap resamples of the test patients, "

@@ -1,4 +1,4 @@
-"""k-shot training sets: k patients per class, without replacement."""
+"""k-shot training sets: k patients per class, without replacement, nested where there are several k."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
+from ..core.protocols import FEWSHOT, fewshot_protocol, shots
 from .registry import Target
 
 
@@ -26,7 +27,8 @@ def draw_shots(groups: np.ndarray, k: int, seed: int, repeat: int, fold: int, dr
     Returns
     -------
     ndarray of int64
-        Sorted positions into ``groups``; a group with fewer than k members is taken whole.
+        Sorted positions into ``groups``; a group with fewer than k members is taken whole. The first members of
+        one permutation per group, whatever k is: a draw of fewer is part of the draw of more.
     """
     rng = np.random.default_rng([seed, repeat, fold, draw])
     chosen = [
@@ -53,6 +55,8 @@ def training_sets(
 ) -> Iterator[tuple[str, int, list[str]]]:
     """Training sets of one fold: all its patients, and the k-shot draws, the same ones for every method.
 
+    Draw d of a smaller k is a subset of draw d of a larger one.
+
     Parameters
     ----------
     task : Target, or the name of a short form
@@ -65,14 +69,17 @@ def training_sets(
 
     Yields
     ------
-    protocol : {"linear", "fewshot"}
+    protocol : str
+        "linear", and "fewshot" or, for each of several k, "fewshot_{k}".
     draw : int
     patients : list of str
     """
     if "linear" in settings.protocols:
         yield "linear", 0, list(table.index)
-    if "fewshot" in settings.protocols:
-        groups, k = Target.of(task).rules.shots(table, settings.fewshot.k, settings)
-        for draw in range(settings.fewshot.draws):
-            chosen = draw_shots(groups, k, seed, repeat, fold, draw)
-            yield "fewshot", draw, list(table.index[chosen])
+    if FEWSHOT in settings.protocols:
+        every = shots(settings.fewshot.k)
+        for number in every:
+            groups, k = Target.of(task).rules.shots(table, number, settings)
+            for draw in range(settings.fewshot.draws):
+                chosen = draw_shots(groups, k, seed, repeat, fold, draw)
+                yield fewshot_protocol(number, every), draw, list(table.index[chosen])

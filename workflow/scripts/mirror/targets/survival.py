@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..config.evaluation import EvaluationSettings
+from ..core.protocols import is_fewshot
 from ..heads.hazards import assign_bins, time_bins
 from ..heads.scaling import PLAIN, Scaling
 from ..heads.survival import HEADS, SurvivalPrediction, outcome, penalties
@@ -197,7 +198,7 @@ class Survival(Kind):
 
     def facts(self, part: pd.DataFrame, protocol: str) -> dict[str, float]:
         """Mean number of events that a few-shot set holds."""
-        if protocol == "fewshot" and "train_events" in part and part["train_events"].notna().any():
+        if is_fewshot(protocol) and "train_events" in part and part["train_events"].notna().any():
             draws = part.drop_duplicates(["repeat", "fold", "draw"])
             return {"training_events": float(draws["train_events"].mean())}
         return {}
