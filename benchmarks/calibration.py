@@ -9,15 +9,19 @@ null        real folds and real features of TCGA BRCA with FOLDER (``pairs/brca_
             ``rna/tcga_brca_all_clean.csv.zip``, ``splits/tcga_brca``), simulated ones without; outcomes
             are permuted over patients, so that AUROC and C-index are 0.5 for every method. Two methods:
             principal components of the slide features and of the genes.
-signal      simulated cohorts with a real signal and two equally good methods; the true value of a metric
-            is its mean over the repeats.
+signal      simulated cohorts with a real signal and two equally good methods, few-shot too; the true value of a
+            metric is its mean over the repeats.
 planted     the same, one method better: power.
 repeated    as null and simulated, three repeats of the folds.
+adds        "What it adds": outcomes follow two covariates alone; one score measures the covariates, one is noise.
+            Neither adds anything: false positives of the gain's p and of the likelihood-ratio test.
 gene sets   random sets of 20 genes against scores that follow something real.
 
 Rates are printed with their 95 % Monte-Carlo interval (Wilson). ``fpr_logrank`` is that of the p value by
 permuting outcomes through the whole cross-validation; that of the nominal p is printed beside it.
-``fpr_fewshot`` is of two equal methods at 10 shots. The last line is one JSON object.
+``fpr_fewshot`` is of two equal methods at 10 shots. ``--share`` runs a part of the repeats of every
+scenario, and ``--minutes`` stops after a time: repeats are spread evenly over the scenarios, so that what
+was run is reported. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -40,14 +44,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from mirror.config.evaluation import EvaluationSettings
+from mirror.core.protocols import is_fewshot
 from mirror.evaluation import score
+from mirror.evaluation.added import added_value
 from mirror.evaluation.score import score_predictions
-from mirror.evaluation.uncertainty import widen
+from mirror.evaluation.uncertainty import UNREFITTED_SPREAD, widen
 from mirror.interpretation.associations import gene_set_association
 from mirror.io.predictions import Names, stamp
 from mirror.io.splits import iterate_folds
 from mirror.metrics.statistics import percentile_interval
 from mirror.metrics.survival import logrank
+from mirror.plan.targets import SHORT
 from mirror.targets.base import usable
 from mirror.targets.fewshot import fewshot_settings, training_sets
 from mirror.targets.fit import fit_task
@@ -143,7 +150,7 @@ def predict(
     for fold in iterate_folds(splits):
         train, test = ([p for p in part if p in known.index] for part in (fold.train, fold.test))
         for protocol, draw, chosen in training_sets(task, known.loc[train], fold.repeat, fold.fold, settings, seed):
-            how = fewshot_settings(settings) if protocol == "fewshot" else settings
+            how = fewshot_settings(settings) if is_fewshot(protocol) else settings
             for name, x in features.items():
                 a, b = (x[[place[p] for p in part]] for part in (chosen, test))
                 rows, _ = fit_task(task, HEAD[task], a, known.loc[chosen], b, known.loc[test], how, seed)
@@ -232,17 +239,46 @@ def null(seed: int, quick: bool) -> list[dict]:
 
 def signal(seed: int, quick: bool) -> list[dict]:
     """Two equally good methods."""
-    return one_repeat(*simulated(20_000 + seed), settings_of(quick, False), seed)
+    return one_repeat(*simulated(20_000 + seed), settings_of(quick, True), seed)
 
 
 def planted(seed: int, quick: bool) -> list[dict]:
-    """One method measures the factors with half the noise variance."""
-    return one_repeat(*simulated(30_000 + seed, noise=(0.7, 1.4)), settings_of(quick, False), seed)
+    """One method measures the factors with a fifth of the other's noise."""
+    return one_repeat(*simulated(30_000 + seed, noise=(0.6, 3.0)), settings_of(quick, False), seed)
 
 
 def repeated(seed: int, quick: bool) -> list[dict]:
     """Three repeats of the folds, no signal."""
     return one_repeat(*simulated(40_000 + seed, effect=0.0, repeats=3, n=200), settings_of(quick, False), seed)
+
+
+def adds(seed: int, quick: bool) -> list[dict]:
+    """What scores add to the covariates that outcomes follow: nothing."""
+    patients, _, splits = simulated(50_000 + seed)
+    rng = np.random.default_rng([seed, 6])
+    covariates = rng.normal(size=(len(patients), 2))
+    risk = covariates @ [0.7, -0.5]
+    death, censored = rng.exponential(np.exp(8.0 - risk)), rng.exponential(3000.0, len(patients))
+    patients = patients.assign(
+        age=60 + 10 * covariates[:, 0],
+        grade=covariates[:, 1],
+        label=np.where(rng.random(len(patients)) < 1 / (1 + np.exp(1.0 - risk)), "b", "a"),
+        time_days=np.minimum(death, censored) + 1.0,
+        event=(death <= censored).astype(int),
+    )
+    echo = covariates @ rng.normal(size=(2, WIDTH)) + rng.normal(size=(len(patients), WIDTH))
+    features = {"echo": echo, "noise": rng.normal(size=echo.shape)}
+    settings, out = settings_of(quick, False), []
+    for task, kind in SHORT.items():
+        rows = predict(task, patients, features, splits, settings, seed)
+        found = added_value(rows, patients, splits, Target(task, kind), settings, ("age", "grade"), seed)
+        for row in found.itertuples():
+            key = {"task": task, "method": row.method, "low": row.difference}
+            out.append({"kind": "added", **key, "test": "gain", "value": row.p})
+            if task == "survival":
+                sign = {**key, "low": row.hazard_ratio - 1}
+                out.append({"kind": "added", **sign, "test": "likelihood ratio", "value": row.lr_p})
+    return out
 
 
 def gene_sets(seed: int, quick: bool) -> list[dict]:
@@ -273,9 +309,13 @@ def gene_sets(seed: int, quick: bool) -> list[dict]:
 
 
 SCENARIOS: dict[str, Callable[[int, bool], list[dict]]] = {
-    "null": null, "signal": signal, "planted": planted, "repeated": repeated, "gene sets": gene_sets,
+    "null": null, "signal": signal, "planted": planted, "repeated": repeated, "adds": adds,
+    "gene sets": gene_sets,
 }  # fmt: skip
-REPEATS = {"null": (40, 400), "signal": (30, 300), "planted": (10, 100), "repeated": (10, 150), "gene sets": (20, 120)}
+REPEATS = {
+    "null": (40, 400), "signal": (30, 300), "planted": (10, 100), "repeated": (10, 150), "adds": (20, 400),
+    "gene sets": (20, 120),
+}  # fmt: skip
 
 
 def _task(job: tuple[str, int, bool]) -> tuple[str, int, list[dict]]:
@@ -343,6 +383,14 @@ def report(table: pd.DataFrame) -> dict[str, float]:
             for level in (0.05, 0.01):
                 _, text = rate((tests["low"] < level).to_numpy(float), units)
                 print(f"  {word}  log-rank, nominal p < {level}  {text}  (not printed by the workflow)")
+        for (test, task, method), rows in some[some["kind"] == "added"].groupby(["test", "task", "method"], sort=False):
+            p = rows["value"].fillna(1.0).to_numpy(float)
+            wider = 2 * norm.sf(norm.isf(p / 2) / UNREFITTED_SPREAD)
+            for word, values in ((test, p), (f"{test}, widened", wider)):
+                for side, hits in (("", values < 0.05), (" upwards", (values < 0.05) & (rows["low"] > 0).to_numpy())):
+                    share, text = rate(hits.astype(float), units)
+                    print(f"  false positives  {task:9s} {method:6s} {word + side:34s} {text}")
+                    found[f"{scenario}|{task}|{method}|{word}{side}"] = share
         sets = some[some["kind"] == "gene_set"]
         if len(sets):
             found["gene_sets"], text = rate((sets["value"] < 0.05).to_numpy(float), len(sets))
@@ -360,10 +408,13 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
     parser.add_argument("--repeats", type=int, help="repeats of every scenario, instead of its own number")
     parser.add_argument("--keep", type=Path, help="JSON lines of every repeat; repeats in the file are not run again")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the repeats of every scenario")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time and report")
     a = parser.parse_args()
     start = time.perf_counter()
-    count = {name: a.repeats or REPEATS[name][0 if a.quick else 1] for name in a.scenarios}
+    count = {name: a.repeats or max(2, round(a.share * REPEATS[name][0 if a.quick else 1])) for name in a.scenarios}
     jobs = [(name, seed, a.quick) for name in a.scenarios for seed in range(count[name])]
+    jobs.sort(key=lambda job: (job[1] + 0.5) / count[job[0]])
     records: list[dict] = []
     if a.keep and a.keep.exists():
         records = [json.loads(line) for line in a.keep.read_text(encoding="utf-8").splitlines()]
@@ -374,6 +425,9 @@ def main() -> None:
         if a.keep:
             with a.keep.open("a", encoding="utf-8") as handle:
                 handle.writelines(json.dumps(row) + "\n" for row in found_now)
+        if time.perf_counter() - start > 60 * a.minutes:
+            print(f"stopped after {a.minutes:g} minutes; planned were {count}")
+            break
     found = report(pd.DataFrame(records))
     print(f"\n{time.perf_counter() - start:.0f} s; outcomes {'of TCGA BRCA' if a.data else 'simulated'}")
     last = {
@@ -385,7 +439,9 @@ def main() -> None:
         "fpr_fewshot": found.get("null|fewshot|subtyping|bootstrap"),
     }
     last = {name: None if value is None else round(value, 4) for name, value in last.items()}
-    print(json.dumps({**last, "repeats": count.get("null", max(count.values()))}))
+    table = pd.DataFrame(records)
+    repeats = int(table.loc[table["scenario"] == ("null" if "null" in count else a.scenarios[0]), "seed"].nunique())
+    print(json.dumps({**last, "repeats": repeats}))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from mirror.core.errors import InputError
 from mirror.evaluation.embeddings import evaluate_embeddings
 from mirror.evaluation.retrieval import evaluate_retrieval
 from mirror.evaluation.score import compute_metrics, score_predictions
+from mirror.evaluation.uncertainty import centre
 from mirror.io.embeddings import average_by_patient, load_fold
 from mirror.io.predictions import COLUMNS, Names, read_predictions, stamp, write_predictions
 from mirror.io.splits import iterate_folds
@@ -339,3 +340,22 @@ def test_degenerate_follow_up_ends_in_reasons_never_in_an_error(kind):
     kaplan_meier(rows, "t")
     groups = np.where(np.arange(n) % 2, "high", "low")
     assert logrank(time, event, groups) is None or np.isfinite(logrank(time, event, groups)).all()
+
+
+def test_resamples_of_average_precision_are_centred_at_the_value(evaluation_cohort, results):
+    """A patient who is drawn twice raises it: uncentred, the interval of few-shot rows lies above its value."""
+    patients, _, splits, _ = evaluation_cohort
+    rows = results["subtyping"].rows
+    tables = score_predictions({"subtyping": rows}, {"sim": patients}, {("sim", "cv5"): splits}, QUICK).metrics
+    pooled = tables[(tables["fold"] == "pooled") & (tables["metric"] == "auprc")]
+    assert len(pooled) == 2
+    for row in pooled.itertuples():
+        low, high = row.value - row.ci_low, row.ci_high - row.value
+        assert max(low, high) < 2 * min(low, high)
+    drawn = np.r_[0.5, 0.5 + 0.02 + 0.01 * np.random.default_rng(0).normal(size=500)]
+    moved = centre(drawn)
+    assert (
+        moved[0] == 0.5
+        and moved[1:].mean() == pytest.approx(0.5)
+        and np.std(moved[1:]) == pytest.approx(np.std(drawn[1:]))
+    )

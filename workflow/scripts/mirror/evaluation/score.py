@@ -15,7 +15,7 @@ from ..config.evaluation import EvaluationSettings
 from ..core.folds import fold_name
 from ..core.protocols import is_fewshot, shots_of
 from ..io.predictions import KEYS, Names, read_all
-from ..metrics.names import PATIENTS_ONLY, PRIMARY, TRAINING_PATIENTS, WITHOUT_INTERVAL
+from ..metrics.names import BOOTSTRAP_BIASED, PATIENTS_ONLY, PRIMARY, TRAINING_PATIENTS, WITHOUT_INTERVAL
 from ..metrics.retrieval import retrieval_metrics
 from ..metrics.statistics import bootstrap_weights, percentile_interval
 from ..metrics.survival import Censoring
@@ -30,6 +30,7 @@ from .uncertainty import (
     WIDENED,
     add_deviations,
     bounded,
+    centre,
     covers,
     draw_deviations,
     widen,
@@ -169,6 +170,8 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> TableRow | None
         pooled, moved = _replicates(keys["protocol"], of_seed, context)
         for name, arrays in pooled.items():
             values = np.mean(arrays, axis=0)
+            if name in BOOTSTRAP_BIASED:
+                values = centre(values)
             draws = None
             if is_fewshot(keys["protocol"]):
                 draws = draw_deviations(drawn.get((seed, name), {}), len(values) - 1, int(part["seed"].min()))

@@ -41,6 +41,19 @@ def add_deviations(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     return out
 
 
+def centre(values: np.ndarray) -> np.ndarray:
+    """Bootstrap values (R + 1,) moved so that their mean is the value, row 0.
+
+    For metrics of which a resample is a biased estimate: a patient drawn twice is its own neighbour in the ranking,
+    and average precision is some 0.02 larger in the resamples than in the sample, a standard error of a few-shot row.
+    """
+    out = values.astype(float).copy()
+    known = out[1:][np.isfinite(out[1:])]
+    if len(known) and np.isfinite(out[0]):
+        out[1:] -= known.mean() - out[0]
+    return out
+
+
 def widen(values: np.ndarray, factor: float = UNREFITTED_SPREAD) -> np.ndarray:
     """Bootstrap values (R + 1,) spread about their mean by a factor; row 0 stays the value."""
     out = values.astype(float).copy()

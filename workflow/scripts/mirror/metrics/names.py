@@ -21,5 +21,7 @@ UNRANKED = WITHOUT_INTERVAL | {"logrank_p"}
 """Never compared between methods."""
 CUT_OR_SCALED = {"accuracy", "balanced_accuracy", "macro_f1", "kappa", "kappa_quadratic", "brier"}
 """Metrics that move with the scale of the probabilities, so with the penalty, which a refit does not choose anew."""
+BOOTSTRAP_BIASED = {"auprc"}
+"""Metrics that rise when patients are drawn twice: their resamples are centred at the value."""
 PATIENTS_ONLY = {"ibs"}
 """Metrics of survival curves, which are not refitted."""
