@@ -62,6 +62,14 @@ def test_a_new_target_reruns_nothing_that_does_not_read_it(done, tmp_path):
     assert (jobs["read_target"], jobs["evaluate_embeddings"], jobs["plot_number"]) == (1, 2, 1)
 
 
+def test_more_shots_rerun_what_is_fitted_and_draw_a_curve_for_each_target(done, tmp_path):
+    config = yaml.safe_load(TINY.read_text())
+    config["evaluation"] |= {"protocols": ["linear", "fewshot"], "fewshot": {"k": [1, 3]}}
+    (tmp_path / "shots.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(done, tmp_path / "shots.yaml")
+    assert not BEFORE_OUTCOMES & set(jobs) and jobs["plot_shots"] == 2, jobs
+
+
 def test_a_changed_target_leaves_folds_and_models_as_they_are(done):
     jobs = planned(done, TINY, "--forcerun", "results/cohort/T/targets/survival.tsv")
     assert not BEFORE_OUTCOMES & set(jobs), jobs

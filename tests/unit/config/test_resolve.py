@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.config import generate
-from mirror.config.checks import check_starts, start_files
+from mirror.config.checks import check_shots, check_starts, start_files
 from mirror.config.pretrain import PretrainSettings
 from mirror.config.resolve import check_names, load_schema, load_yaml, merge, resolve, resolve_variants
 from mirror.config.root import Config
@@ -58,6 +58,19 @@ def test_mistakes_are_named(schema, change, needle):
     with pytest.raises(InputError, match="config") as caught:
         resolve(small(**change), schema, "config/config.yaml")
     assert needle in str(caught.value)
+
+
+def test_shots_are_a_number_or_a_list_also_as_text(schema):
+    """`--config` hands numbers over as text, in lists too."""
+    for given, taken in (("7", 7), (["1", 5], [1, 5])):
+        assert resolve(small(evaluation={"fewshot": {"k": given}}), schema)["evaluation"]["fewshot"]["k"] == taken
+    for wrong in ([], 0, [1, 0], "ten"):
+        with pytest.raises(InputError, match="fewshot.k"):
+            resolve(small(evaluation={"fewshot": {"k": wrong}}), schema)
+    few = {"k": [1, 5], "table_k": 10}
+    with pytest.raises(InputError, match="take one of 1, 5"):
+        check_shots(resolve(small(evaluation={"fewshot": few}), schema)["evaluation"])
+    check_shots(resolve(small(evaluation={"fewshot": {**few, "table_k": 5}}), schema)["evaluation"])
 
 
 def test_names_that_would_leave_the_folder_are_refused(schema):

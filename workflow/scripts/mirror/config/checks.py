@@ -1,4 +1,4 @@
-"""What no JSON schema can say of one variant's settings. Standard library only: used while the DAG is built."""
+"""What no JSON schema can say of settings. Standard library only: used while the DAG is built."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.protocols import shots
 
 START_KEYS = ("init_from", "init_genes", "init_patients")
 
@@ -78,6 +79,22 @@ def check_starts(variants: Mapping[str, Mapping[str, Any]], allowed: Mapping[str
                 remedy="list them in a file under train.init_patients (empty where none is of this cohort), or say "
                 "why it may be under audit.allow.pretraining",
             )
+
+
+def check_shots(evaluation: Mapping[str, Any], source: str = "config") -> None:
+    """Refuse few-shot tables of a number of shots that is not evaluated.
+
+    Raises
+    ------
+    InputError
+    """
+    few = evaluation["fewshot"]
+    if few["table_k"] is not None and few["table_k"] not in shots(few["k"]):
+        raise InputError(
+            f"`evaluation.fewshot.table_k`: {few['table_k']} is not among the numbers of shots",
+            file=source,
+            remedy=f"take one of {', '.join(map(str, shots(few['k'])))}, or add it to `evaluation.fewshot.k`",
+        )
 
 
 def start_files(settings: Mapping[str, Any]) -> list[str]:

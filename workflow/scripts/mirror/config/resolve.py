@@ -78,6 +78,8 @@ def _fill(value: Any, node: dict, root: dict, where: str, source: str) -> Any:
         return {key: out[key] for key in (*known, *(k for k in out if k not in known)) if key in out}
     if isinstance(value, str):
         return _number(value, node)
+    if isinstance(value, list):  # where one value or a list of them may stand, the list's form
+        node = next((sub for sub in node.get("anyOf", []) if "items" in sub), node)
     if isinstance(value, list) and isinstance(node.get("items"), dict):
         return [_fill(item, node["items"], root, f"{where}[{i}]", source) for i, item in enumerate(value)]
     return value

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..config.checks import check_starts
+from ..config.checks import check_shots, check_starts
 from ..config.resolve import NAME, check_names, load_schema, load_yaml, resolve, resolve_variants
 from ..core.errors import InputError
 from ..core.reserved import CEILING, INPUT
@@ -41,6 +41,7 @@ class Plan(PlannedTargets):
         self.base = base
         self.config = resolve(config, schema, "config")
         check_names(self.config)
+        check_shots(self.config["evaluation"])
         check_targets(self.config, NAME)
         self.presets = presets
         self.variants = resolve_variants(self.config, presets, schema)
