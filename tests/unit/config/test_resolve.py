@@ -62,10 +62,10 @@ def test_mistakes_are_named(schema, change, needle):
 
 def test_shots_are_a_number_or_a_list_also_as_text(schema):
     """`--config` hands numbers over as text, in lists too."""
-    for given, taken in (("7", 7), (["1", 5], [1, 5])):
-        assert resolve(small(evaluation={"fewshot": {"k": given}}), schema)["evaluation"]["fewshot"]["k"] == taken
+    for said, taken in (("7", 7), (["1", 5], [1, 5])):
+        assert resolve(small(evaluation={"fewshot": {"k": said}}), schema)["evaluation"]["fewshot"]["k"] == taken
     for wrong in ([], 0, [1, 0], "ten"):
-        with pytest.raises(InputError, match="fewshot.k"):
+        with pytest.raises(InputError, match=r"fewshot\.k"):
             resolve(small(evaluation={"fewshot": {"k": wrong}}), schema)
     few = {"k": [1, 5], "table_k": 10}
     with pytest.raises(InputError, match="take one of 1, 5"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -109,8 +111,8 @@ def _lines(panel: Axes, rows: pd.DataFrame, methods: list[str], place: dict[floa
         shift = DODGE * (number - (len(methods) - 1) / 2)
         last = one.iloc[0]
         what = ", ".join(filter(None, [MODALITIES.get(last["modality"], last["modality"]), HEADS.get(last["head"])]))
-        style = {"color": colour(number), "ms": 3.5, "marker": MARKERS[number % len(MARKERS)]}
-        bars = {"elinewidth": 0.8, "capsize": 1.5}
+        style: dict[str, Any] = {"color": colour(number), "ms": 3.5, "marker": MARKERS[number % len(MARKERS)]}
+        bars: dict[str, Any] = {"elinewidth": 0.8, "capsize": 1.5}
         x = few["k"].map(place).to_numpy(float) + shift
         label = f"{method_name(method)} ({what})"
         panel.errorbar(x, few["value"], _error(few), ls=line(number), lw=1.3, label=label, **style, **bars)
