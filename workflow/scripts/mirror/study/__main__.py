@@ -1,4 +1,4 @@
-"""Command line of `mirror`: start a study."""
+"""Command line of `mirror`: start a study, look at its slides."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..viewer.command import add_parser
 from .init import UNDECIDED, Request, init, render
 from .write import shown
 
@@ -17,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[4]
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="mirror", description="Start a study. Everything after that is Snakemake's.")
+    top = argparse.ArgumentParser(
+        prog="mirror", description="Start a study, look at its slides. All else is Snakemake's."
+    )
     commands = top.add_subparsers(dest="command", required=True)
     new = commands.add_parser(
         "init",
@@ -55,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         help="add small sizes to the configuration, to see a run end on a CPU in minutes",
     )
     new.add_argument("--frozen", action="store_true", help="keep frozen sections and normals of TCGA")
+    add_parser(commands)
     return top
 
 
@@ -66,9 +70,21 @@ def main(arguments: list[str] | None = None) -> int:
     before = log.level
     log.setLevel(logging.ERROR)  # the readers' warnings are rows of the table
     try:
-        return _init(given)
+        return _view(given) if given.command == "view" else _init(given)
     finally:
         log.setLevel(before)  # for a caller in the same process
+
+
+def _view(given: argparse.Namespace) -> int:
+    """Serve a study's slides; return the exit status."""
+    try:
+        from ..viewer.command import run
+
+        run(given, ROOT)
+    except InputError as error:
+        print(f"mirror view: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _init(given: argparse.Namespace) -> int:
