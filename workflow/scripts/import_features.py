@@ -7,7 +7,7 @@ from mirror.config.sources import FeatureSource
 from mirror.core.atomic import write_tsv
 from mirror.core.memory import set_job_memory
 from mirror.features.importing import import_features
-from mirror.slides.reading.slide_mpp import slide_mpp
+from mirror.slides.reading.slide_mpp import slide_mpp, slide_size
 
 
 def main(slides: list[dict[str, Any]], source: dict[str, Any], folder: Path, status: Path) -> None:
@@ -24,7 +24,8 @@ def main(slides: list[dict[str, Any]], source: dict[str, Any], folder: Path, sta
     status : Path
         Gets one row per slide.
     """
-    write_tsv(status, import_features(FeatureSource.model_validate(source), slides, folder, slide_mpp))
+    given = FeatureSource.model_validate(source)
+    write_tsv(status, import_features(given, slides, folder, slide_mpp, size_of=slide_size))
 
 
 if "snakemake" in globals():

@@ -9,8 +9,12 @@ import pandas as pd
 from ..config.sources import FeatureSource
 from ..core.facts import Facts
 from ..io.tile_scale import SCALE_REMEDY, compare_scales, scale_groups
+from ..readers.features.compare import COLUMNS as COMPARED
+from ..readers.features.compare import unlike_slides
 
-COLUMNS = ("slide_id", "patient_id", "status", "n_tiles", "width", "message", "fingerprint", "tile_um")
+_OF_SLIDE = ("slide_id", "patient_id", "status", "n_tiles", "width", "message", "fingerprint", "tile_um", "doubts")
+COLUMNS = (*_OF_SLIDE, *COMPARED)
+SHOWN = 20  # slides whose doubts are named one by one
 
 
 def note_features(source: FeatureSource, table: pd.DataFrame, facts: Facts) -> None:
@@ -43,13 +47,39 @@ def note_features(source: FeatureSource, table: pd.DataFrame, facts: Facts) -> N
             source.path,
             "give patch features; one vector per slide leaves the slide encoder nothing to pool",
         )
+    read = read.assign(message=read["message"].fillna(""), doubts=read["doubts"].fillna(""))
     notes: dict[str, list[str]] = defaultdict(list)
     for row in read.itertuples():
-        if row.message:
-            notes[row.message.replace(str(row.slide_id), "*")].append(str(row.slide_id))
+        told = str(row.message).removesuffix(str(row.doubts or "")).rstrip("; ")  # doubts are warnings, below
+        if told:
+            notes[told.replace(str(row.slide_id), "*")].append(str(row.slide_id))
     for message, ids in list(notes.items())[:10]:
         facts.note("note", f"{len(ids)} of {len(read)} slides (first {ids[0]}): {message}")
+    doubted = read[read["doubts"].astype(str) != ""]
+    for row in doubted.head(SHOWN).itertuples():
+        facts.warn("features", f"{row.slide_id}: {row.doubts}", source.path)
+    if len(doubted) > SHOWN:
+        facts.warn(
+            "features", f"{len(doubted) - SHOWN} more slides have doubts; see the column doubts of the status table"
+        )
+    compare_slides(source.encoder, read[read["status"] == "ok"], facts)
     check_scales(read, facts, source.mixed_scales)
+
+
+def compare_slides(encoder: str, table: pd.DataFrame, facts: Facts) -> None:
+    """Warn of slides whose features are unlike those of the others of the encoder.
+
+    Parameters
+    ----------
+    encoder : str
+        Its name, for the source of the facts.
+    table : DataFrame
+        Columns slide_id and `mirror.readers.features.compare.COLUMNS`.
+    facts : Facts
+        Gets the warnings.
+    """
+    for unlike in unlike_slides(table):
+        facts.warn(unlike.subject, unlike.text, f"{encoder} features", unlike.remedy, examples=unlike.slides)
 
 
 def check_scales(table: pd.DataFrame, facts: Facts, policy: str = "warn") -> None:

@@ -21,7 +21,8 @@ from ..io.features import check_finite, is_complete, write_features
 from ..readers.features import FINDERS, clam, stamp, trident
 from ..readers.features import pt as tensors
 from ..readers.features.base import ForeignError, ForeignSlide, match_slides
-from ..readers.features.plausible import doubts, tile_um, unlike_lengths, usual_length
+from ..readers.features.compare import signature
+from ..readers.features.plausible import doubts, tile_um
 from .account import COLUMNS, note_features
 
 log = logging.getLogger("mirror.import")
@@ -33,6 +34,7 @@ def import_features(
     folder: str | Path,
     mpp_of: Callable[[Mapping[str, Any]], float | None] | None = None,
     facts: Facts | None = None,
+    size_of: Callable[[Mapping[str, Any]], tuple[int, int] | None] | None = None,
 ) -> pd.DataFrame:
     """Convert the features of some slides to ``features/{encoder}/{slide}.h5``.
 
@@ -52,6 +54,8 @@ def import_features(
         need; the table's column ``mpp`` where not given.
     facts : Facts, optional
         Gets what was read as what, and what contradicts it.
+    size_of : callable, optional
+        Gives a slide's width and height at level 0 where the slide is at hand, to compare the coordinates with.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def import_features(
             if isinstance(found, str):
                 raise ForeignError(getattr(found, "kind", "no matching name"), str(found), file=root)
             mpp = mpp_of(slide) if mpp_of else slide.get("mpp")
-            row |= _import_one(source, slide_id, found, Path(folder), mpp)
+            row |= _import_one(source, slide_id, found, Path(folder), mpp, size_of(slide) if size_of else None)
         except InputError as error:
             row |= {"status": "failed", "n_tiles": 0, "message": str(error), "fingerprint": ""}
             faults[getattr(error, "kind", "unreadable files")].append(slide_id)
@@ -103,19 +107,6 @@ def import_features(
     unused = len(files) - len({found for found in matched.values() if isinstance(found, Path)})
     log.info("%s features: %d files read, %d more in the folder", source.encoder, len(files) - unused, unused)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    for row in rows:
-        for doubt in row.get("doubts", ()):
-            facts.warn("features", f"{row['slide_id']}: {doubt}", source.path)
-    odd = unlike_lengths({row["slide_id"]: row["length"] for row in rows if row["status"] == "ok"})
-    if odd:
-        facts.warn(
-            "length of features",
-            f"vectors of {len(odd)} of {len(rows)} slides differ in length from those of the others by a factor of 5 "
-            "or more: scaled, normalised, or of another model",
-            f"{source.encoder} features",
-            "extract all slides with one encoder and no scaling in between",
-            examples=(f"{name} x {factor:.3g}" for name, factor in odd.items()),
-        )
     note_features(source, table, facts)
     facts.log(log)
     for kind, ids in faults.items():  # logged above
@@ -129,7 +120,9 @@ def _read(source: FeatureSource, path: Path, mpp: float | None) -> ForeignSlide:
     return {"trident": trident, "clam": clam, "pt": tensors}[source.format].read_slide(path)
 
 
-def _import_one(source: FeatureSource, slide_id: str, path: Path, folder: Path, mpp: float | None) -> dict[str, Any]:
+def _import_one(
+    source: FeatureSource, slide_id: str, path: Path, folder: Path, mpp: float | None, size: tuple[int, int] | None
+) -> dict[str, Any]:
     """Convert one slide, unless that was done from this very file; return its row."""
     out = folder / "features" / source.encoder / f"{safe_name(slide_id)}.h5"
     mpp = None if mpp is None or not np.isfinite(mpp) else float(mpp)
@@ -150,6 +143,7 @@ def _import_one(source: FeatureSource, slide_id: str, path: Path, folder: Path, 
             ) from error
         raise ForeignError("NaN or infinity", error.problem, file=path) from error
     coords, attrs = slide.coords, {**slide.attrs, "name": slide_id}
+    described = signature(features, coords)  # before tiles are put in order
     if coords is not None:
         order = np.lexsort((coords[:, 0], coords[:, 1]))
         features, coords = features[order], coords[order]
@@ -169,7 +163,7 @@ def _import_one(source: FeatureSource, slide_id: str, path: Path, folder: Path, 
             attrs={"fingerprint": mark, "settings_hash": wanted, "source": source.format}
             | ({} if mpp is None else {"mpp": mpp}),
         )
-    doubtful = doubts(slide)
+    doubtful = doubts(slide, size)
     message = "; ".join([*slide.notes, *doubtful])
     row = {"status": "ok" if n else "empty", "n_tiles": n, "message": message, "fingerprint": mark}
-    return row | {"tile_um": tile_um(slide, mpp), "doubts": doubtful, "length": usual_length(features)}
+    return row | {"tile_um": tile_um(slide, mpp), "doubts": "; ".join(doubtful), **described}

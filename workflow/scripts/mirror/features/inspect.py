@@ -1,7 +1,8 @@
-"""Imported features looked at before anything runs: names, shapes and the size of tiles, without reading the data."""
+"""Imported features looked at before anything runs: names, shapes, the size of tiles, a few vectors of each slide."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,15 +17,21 @@ from ..core.errors import InputError
 from ..core.facts import Facts
 from ..core.regular_file import require_regular
 from ..io.features import COORD_ATTRS
-from ..io.hdf5 import open_h5
+from ..io.hdf5 import open_h5, read_array
 from ..readers.features import FINDERS, clam, stamp, trident
 from ..readers.features.base import ForeignError, ForeignSlide, attributes, match_slides, no_dataset
+from ..readers.features.compare import COLUMNS as COMPARED
+from ..readers.features.compare import signature
 from ..readers.features.plausible import tile_um
-from .account import check_scales
+from .account import check_scales, compare_slides
+
+LOOKED_AT = 256
+"""Vectors of each slide that are read."""
+CHUNK_BYTES = 1 << 28
 
 
 def inspect_features(source: FeatureSource, slides: Sequence[Mapping[str, Any]], facts: Facts) -> None:
-    """Look at the features of every slide of a cohort; headers alone are read.
+    """Look at the features of every slide of a cohort: headers, coordinates and the first vectors.
 
     Parameters
     ----------
@@ -53,21 +60,23 @@ def inspect_features(source: FeatureSource, slides: Sequence[Mapping[str, Any]],
             if isinstance(found, str):
                 raise ForeignError(getattr(found, "kind", "no matching name"), str(found), file=root)
             mpp = next((slide.get("mpp") for slide in slides if str(slide["slide_id"]) == slide_id), None)
-            rows.append((slide_id, "ok", _peek(source, found, mpp)))
+            rows.append({"slide_id": slide_id, "status": "ok", **_peek(source, found, mpp)})
         except InputError as error:
             faults[getattr(error, "kind", "unreadable files")].append(f"{slide_id}: {error}")
     facts.note("slides with features", f"{len(rows)} of {len(slides)}", str(root))
     for kind, said in faults.items():
         facts.warn(kind, f"{len(said)} of {len(slides)} slides, the first {said[0]}", f"{source.encoder} features")
-    check_scales(pd.DataFrame(rows, columns=["slide_id", "status", "tile_um"]), facts, "warn")
+    table = pd.DataFrame(rows, columns=["slide_id", "status", "tile_um", *COMPARED])
+    compare_slides(source.encoder, table, facts)
+    check_scales(table, facts, "warn")
 
 
-def _peek(source: FeatureSource, path: Path, mpp: float | None) -> float | None:
-    """Return the side of a slide's tiles in micrometres from the file's header, None where unknown."""
+def _peek(source: FeatureSource, path: Path, mpp: float | None) -> dict[str, Any]:
+    """Return the side of a slide's tiles in micrometres, None where unknown, and the signature of its first vectors."""
     if path.suffix == ".pt":
         require_regular(path, "feature file")
         about = clam.patches_about(path) if source.format == "clam" else {}
-        return tile_um(ForeignSlide(np.empty((0, 0)), None, about), mpp)
+        return {"tile_um": tile_um(ForeignSlide(np.empty((0, 0)), None, about), mpp), "order": ""}
     name = "feats" if source.format == "stamp" else "features"
     with open_h5(path) as file:
         if not isinstance(file.get(name), h5py.Dataset):
@@ -79,11 +88,26 @@ def _peek(source: FeatureSource, path: Path, mpp: float | None) -> float | None:
             raise ForeignError("slide-level vectors", f"one vector of {shape}, not patch features", file=path)
         coords = file.get("coords")
         about, of_file = attributes(coords) if coords is not None else {}, attributes(file)
+        try:
+            exact = read_array(coords, path) if isinstance(coords, h5py.Dataset) else np.empty((0, 2))
+            exact = np.asarray(exact, np.float64)
+            exact = exact.reshape(-1, 2) if exact.size % 2 == 0 else np.empty((0, 2))
+            described = signature(_first(file[name]), exact)
+        except (OSError, ValueError, TypeError) as error:
+            raise ForeignError("unreadable files", f"cannot be read ({error})", file=path) from error
         if source.format == "stamp":
-            exact = np.asarray(coords[()], np.float64) if coords is not None else np.empty((0, 2))
-            return stamp.unit(of_file, exact.reshape(-1, 2))[1] if exact.size % 2 == 0 else None
+            return {"tile_um": stamp.unit(of_file, exact)[1], **described}
     if source.format == "clam":
         about = clam.patches_about(path)
     else:
         about = trident.complete(path, {key: about.get(key) for key in COORD_ATTRS})
-    return tile_um(ForeignSlide(np.empty((0, 0)), None, about), mpp)
+    return {"tile_um": tile_um(ForeignSlide(np.empty((0, 0)), None, about), mpp), **described}
+
+
+def _first(dataset: h5py.Dataset) -> np.ndarray:
+    """Read the first vectors of a slide, (n, D); none where they are no numbers or lie in one huge chunk."""
+    chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
+    batch = dataset.ndim == 3 and dataset.shape[0] == 1
+    if dataset.dtype.kind != "f" or not (dataset.ndim == 2 or batch) or chunk > CHUNK_BYTES:
+        return np.empty((0, 1), np.float32)
+    return np.asarray(dataset[0, :LOOKED_AT] if batch else dataset[:LOOKED_AT])

@@ -10,7 +10,7 @@ from ...core.errors import InputError
 from ...core.facts import Facts
 from ..tables import missing_column
 from .base import Parsed, blank, to_number
-from .vital import is_dead
+from .polarity import vital_by_dates
 
 PATIENT = ("case_submitter_id", "cases.submitter_id", "submitter_id", "bcr_patient_barcode")
 """The case's submitter id; in old downloads ``case_submitter_id`` is empty and ``submitter_id`` is it."""
@@ -52,7 +52,6 @@ def parse(table: pd.DataFrame, source: ClinicalSource, patient: str, facts: Fact
         primary = blank(table["diagnosis_is_primary_disease"]).astype("string").str.lower() == "true"
         table = table.loc[(~primary.fillna(False)).sort_values(kind="stable").index]
     ids = table[patient].astype(str)
-    dead = is_dead(table["vital_status"])
     frame = pd.DataFrame({"patient_id": ids, "label": table[label] if label in table.columns else np.nan})
     seen_columns = [c for c in map(str, table.columns) if c.rsplit(".", 1)[-1] in _SEEN]
     if not seen_columns:
@@ -61,7 +60,9 @@ def parse(table: pd.DataFrame, source: ClinicalSource, patient: str, facts: Fact
     seen_each = [to_number(table[c], c, file) for c in seen_columns]
     last = pd.concat(seen_each, axis=1).max(axis=1) if seen_each else pd.Series(np.nan, index=table.index)
     death = to_number(table["days_to_death"], "days_to_death", file)
-    frame["vital"], frame["death_days"], frame["last_days"] = table["vital_status"], death, last
+    dead = vital_by_dates(table["vital_status"], death, "vital_status", facts)
+    words = dead.map({1.0: "Dead", 0.0: "Alive"})
+    frame["vital"], frame["death_days"], frame["last_days"] = words, death, last
     # "Not Reported" is missing; the latest date over a case's rows is its follow-up.
     is_one = (dead == 1).groupby(ids).transform("max").astype(bool)
     known = dead.notna().groupby(ids).transform("max").astype(bool)

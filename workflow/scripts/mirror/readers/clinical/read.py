@@ -39,6 +39,7 @@ from .formats import PATIENT, READERS, detect_format
 from .joining import join_tables
 from .layout import read_raw
 from .plausibility import check_followup
+from .polarity import check_deaths
 from .times import clean_times
 from .visits import canonical_ids, one_row_a_patient
 from .vital import agreement, check_agreement, check_lost, find_contradictions, lost_follow_up, settle
@@ -124,6 +125,10 @@ def read_clinical(
             check_agreement(share, compared, file)
         if not derived:
             found |= find_contradictions(frame["patient_id"], frame[["vital"]], event, of_event)
+    if "time" in frame and source.endpoint == "OS" and share is None and not (derived and "vital" in frame):
+        taken = {str(said.get("time")), str(said.get("event"))}
+        event, stated = out.set_index("patient_id")["event"], source.event_is != "auto"
+        check_deaths(raw, frame["patient_id"], event, str(said["event"]), taken, stated, facts)
     for kind in dict.fromkeys(odd[odd != ""]):
         found[str(kind)] = list(odd.index[odd == kind])
     out = settle(out, found, source.contradictions, facts)

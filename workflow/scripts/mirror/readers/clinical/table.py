@@ -13,7 +13,7 @@ from ..tables import missing_column
 from . import columns as usual
 from .base import DAYS, Parsed, blank, to_number, unit_of_name
 from .columns import demand, endpoint_of_name, find, follow_up_candidates
-from .vital import is_dead
+from .polarity import vital_by_dates
 
 _CENSOR = re.compile(r"censor", re.IGNORECASE)
 _HAPPENED = re.compile(
@@ -161,10 +161,10 @@ def _from_dates(
 ) -> Parsed:
     """Overall survival from the vital status and two dates: that of death of the dead, of the last contact else."""
     vital, death, last = (str(find(table.columns, n)) for n in (usual.OTHERS["vital"], usual.DEATH, usual.LAST))
-    frame["vital"] = table[vital]
     frame["death_days"] = to_number(table[death], death, facts.about)
     frame["last_days"] = to_number(table[last], last, facts.about)
-    dead = is_dead(table[vital])
+    dead = vital_by_dates(table[vital], frame["death_days"], vital, facts)
+    frame["vital"] = dead.map({1.0: "Dead", 0.0: "Alive"})
     frame["event"] = dead
     frame["time"] = frame["death_days"].where(dead == 1, frame["last_days"]).where(dead.notna())
     columns |= {"time": f"{death} / {last}", "event": vital, "vital": vital}

@@ -13,31 +13,17 @@ _REFERENCE_UM = 10.0  # micrometres per pixel at magnification 1, so 0.5 at 20x
 
 
 MANY = 50  # tiles from which neighbours are to be expected
-APART = 5.0  # factor by which the length of features may differ between slides of one encoder
 
 
-def usual_length(features: np.ndarray) -> float:
-    """Median length (L2 norm) of a slide's feature vectors; NaN where there are none."""
-    some = features[:: max(1, len(features) // 1000)].astype(np.float32)
-    return float(np.median(np.linalg.norm(some, axis=1))) if len(some) else math.nan
-
-
-def unlike_lengths(lengths: dict[str, float]) -> dict[str, float]:
-    """Slides whose vectors are longer or shorter than the median slide's by `APART`, with the factor."""
-    known = {name: length for name, length in lengths.items() if math.isfinite(length) and length > 0}
-    if len(known) < 3:
-        return {}
-    middle = float(np.median(list(known.values())))
-    return {name: length / middle for name, length in known.items() if not 1 / APART < length / middle < APART}
-
-
-def doubts(slide: ForeignSlide) -> list[str]:
+def doubts(slide: ForeignSlide, extent: tuple[int, int] | None = None) -> list[str]:
     """List what does not fit together in one slide; empty where all does.
 
     Parameters
     ----------
     slide : ForeignSlide
         As a reader returned it.
+    extent : tuple of int, optional
+        Width and height of level 0 as the slide file says; what the features' file says where not given.
 
     Returns
     -------
@@ -59,10 +45,7 @@ def doubts(slide: ForeignSlide) -> list[str]:
             out.append(f"{twice} of {len(coords)} tiles are listed twice (same coordinates)")
         if (coords < 0).any():
             out.append(f"{int((coords < 0).any(axis=1).sum())} tiles have negative coordinates")
-        for axis, key in ((0, "level0_width"), (1, "level0_height")):
-            extent = about.get(key)
-            if isinstance(extent, int | float) and extent > 0 and coords[:, axis].max() >= extent:
-                out.append(f"coordinates reach {int(coords[:, axis].max())}, beyond the slide's {key} of {extent:g} px")
+        out += _beyond(coords, extent or (about.get("level0_width"), about.get("level0_height")))
         step = stride(coords)
         if size and step is not None and (expected := _step(about, float(size))) and step < 0.9 * expected:
             out.append(f"tiles lie {step:g} px apart where their size of {size:g} px says {expected:g}")
@@ -78,6 +61,23 @@ def doubts(slide: ForeignSlide) -> list[str]:
     if size and implied and abs(implied / float(size) - 1) > 0.1:
         out.append(f"patch_size_level0 is {size:g}, the magnifications say {implied:g}")
     return out
+
+
+def _beyond(coords: np.ndarray, extent: tuple[Any, Any]) -> list[str]:
+    """Tiles that begin beyond the slide; and whether they would lie on it with x and y exchanged."""
+    if not all(isinstance(side, int | float) and side > 0 for side in extent):
+        return []
+    reach = coords.max(axis=0)
+    over = [axis for axis in (0, 1) if reach[axis] >= extent[axis]]
+    if not over:
+        return []
+    axis = over[0]
+    said = (
+        f"coordinates reach {int(reach[axis])}, beyond the slide's {('width', 'height')[axis]} of {extent[axis]:g} px"
+    )
+    if reach[0] < extent[1] and reach[1] < extent[0]:
+        said += "; with x and y exchanged all tiles lie on it, so they seem to be"
+    return [said]
 
 
 def tile_um(slide: ForeignSlide, mpp: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The resolution of a slide whose pixels need not be at hand."""
+"""The resolution and size of a slide whose pixels need not be at hand."""
 
 from __future__ import annotations
 
@@ -22,4 +22,16 @@ def slide_mpp(slide: Mapping[str, Any]) -> float | None:
         with open_slide(path) as opened:
             return resolve_mpp(opened.properties, None, path).value
     except InputError:  # the importer says that mpp is unknown
+        return None
+
+
+def slide_size(slide: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Width and height of level 0, px, where the slide is at hand and can be opened, else None."""
+    path = Path(str(slide.get("slide_path") or ""))
+    if not path.is_file():
+        return None
+    try:
+        with open_slide(path) as opened:
+            return opened.width, opened.height
+    except Exception:  # what is wrong with the slide is not asked here
         return None

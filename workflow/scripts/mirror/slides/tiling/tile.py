@@ -30,6 +30,7 @@ from ..tissue.mask import TissueMask
 from ..tissue.model import segment_by_model
 from ..tissue.outlines import outlines
 from ..tissue.published import segment_published
+from ..tissue.stain import colour_note
 from .grid import Grid, tile_grid, tile_shares
 from .thumbnail import write_thumbnail
 
@@ -207,7 +208,8 @@ def tiles_of(
         raise InputError(f"the slide is smaller than one tile ({size})", file=slide.path, remedy="use smaller tiles")
     kept, tissue, pen = choose_tiles(grid, mask, slide.bounds, settings, drawn is not None)
     probe(slide, kept)
-    notes = [note for note in (*slide.notes, true_mpp.note, *scale, mask.note) if note]
+    colours = colour_note(overview, mask.tissue)
+    notes = [note for note in (*slide.notes, true_mpp.note, *scale, mask.note, colours) if note]
     if not len(kept.coords):
         notes.append("no tile with enough tissue")
     result = TileResult(
