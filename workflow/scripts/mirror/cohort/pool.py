@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from functools import reduce
@@ -10,6 +11,7 @@ from typing import Literal
 import anndata
 import pandas as pd
 
+from ..core.cut_short import ends_early
 from ..core.errors import InputError
 
 log = logging.getLogger("mirror")
@@ -51,6 +53,16 @@ def pool_expression(members: dict[str, anndata.AnnData], genes: Literal["interse
     InputError
         No gene in common.
     """
+    for name, other in itertools.permutations(members, 2):
+        last = ends_early(members[name].var_names, list(members[other].var_names))
+        if last:
+            log.warning(
+                "%s: its genes are those of %s up to %s, and the %d behind it are missing: the file may be cut",
+                name,
+                other,
+                last,
+                len(set(members[other].var_names) - set(members[name].var_names)),
+            )
     pooled = anndata.concat(
         members,
         join="inner" if genes == "intersection" else "outer",

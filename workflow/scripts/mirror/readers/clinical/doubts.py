@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from ...core.cut_short import tail_absent
 from ...core.errors import InputError
 from ...core.facts import Facts
 from ...core.names import of_two_alphabets
-from ...core.patient_keys import keyed
+from ...core.patient_keys import keyed, patient_key
 from .base import DAYS, blank, numbers_of, unit_of_name
 from .columns import TIME, endpoint_of_name
 
@@ -40,6 +41,18 @@ def say_empty_rows(raw: pd.DataFrame, patient: str, facts: Facts) -> None:
         facts.warn(
             "empty rows", f"{int(empty.sum())} rows hold an identifier and nothing else; they count as patients",
             f"column {patient}", "delete them if they are footnotes", examples=raw.loc[empty, patient],
+        )  # fmt: skip
+
+
+def say_cut(ids: pd.Series, wanted: Iterable[str] | None, facts: Facts) -> None:
+    """Warn where all patients of the slide table that have no row would follow the last row of a table in order."""
+    there = {patient_key(name) for name in ids}
+    absent = [key for key in map(patient_key, wanted or ()) if key not in there]
+    if tail_absent([patient_key(name) for name in ids], absent):
+        facts.warn(
+            "last row", f"patients are in alphabetical order and end at {ids.iloc[-1]}; all {len(set(absent))} "
+            "patients of the slide table without a row would follow: the rest of the file may be missing",
+            "patients of the slide table", "compare the file's size or checksum with its source", examples=absent,
         )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from .base import (
     unit_of_name,
 )
 from .columns import endpoint_of_name, find, patient_column
-from .doubts import compare_times, say_alike, say_empty_rows, say_labels
+from .doubts import compare_times, say_alike, say_cut, say_empty_rows, say_labels
 from .formats import PATIENT, READERS, detect_format
 from .joining import join_tables
 from .layout import read_raw
@@ -94,6 +94,7 @@ def read_clinical(
     constant = raw[list(dict.fromkeys(c for c in (source.label, *fixed) if c in raw.columns))]
     raw[patient] = canonical_ids(_given_ids(raw[patient], patient, facts), wanted, facts, constant)
     say_alike(raw[patient], facts)
+    say_cut(raw[patient], wanted, facts)
     extra = join_tables(raw, patient, source, facts)
     raw, later = extra.frame, extra.later
     parsed = READERS[form](raw, source, patient, facts, units)

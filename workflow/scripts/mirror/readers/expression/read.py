@@ -14,6 +14,7 @@ import pandas as pd
 from ...config.sources import ExpressionSource
 from ...core.atomic import atomic_path
 from ...core.barcodes import SAMPLE_TYPES
+from ...core.cut_short import tail_absent
 from ...core.errors import InputError
 from ...core.facts import Facts
 from . import cbioportal, gdc_star, h5ad, matrix, porpoise, reference, xena
@@ -123,6 +124,9 @@ def read_expression(
     report["rules"]["negative"] = {"policy": source.negative, "cells": below.get("cells", 0)}
     rows = raw.notes.get("orientation") == "genes_by_samples" and not str(source.path).lower().endswith(".parquet")
     report["genes"]["cut_after"] = cut_after(raw.genes["id"].astype(str).tolist()) if rows or form == "gdc_star" else ""
+    order = [owner for owner in owners if owner]
+    lines = raw.notes.get("orientation") == "samples_by_genes" or form == "porpoise"
+    report["samples"]["tail_absent"] = order[-1] if lines and tail_absent(order, absent) else ""
     report["warnings"] = _warnings(report)
     for line in report["warnings"]:
         log.warning("%s: %s", report["source"], line)
@@ -184,6 +188,12 @@ def _warnings(report: dict[str, Any]) -> list[str]:
         out.append(
             f"genes are in alphabetical order and end at {genes['cut_after']}: the rest of the file may be missing; "
             "compare its size or checksum with the source"
+        )
+    if report["samples"]["tail_absent"]:
+        out.append(
+            f"patients are in alphabetical order and end at {report['samples']['tail_absent']}; all "
+            f"{report['patients_without_expression']} patients of the slide table without expression would follow: "
+            "the rest of the file may be missing"
         )
     if report["reader"].get("no_final_line_end"):
         out.append(
