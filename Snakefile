@@ -9,7 +9,7 @@ min_version("9.0")
 # Where this file is, however it was reached: as a module, through a link, from another folder.
 if not isinstance(workflow.included_stack[-1], LocalSourceFile):
     raise WorkflowError(
-        "MIRROR's rules run a library that lies beside them, which Snakemake does not fetch: "
+        "MIRROR's rules import the library beside them, which Snakemake does not fetch: "
         "clone the repository and give the path of its Snakefile."
     )
 HERE = workflow.included_stack[-1].get_path_or_uri(secret_free=True)

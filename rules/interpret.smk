@@ -53,7 +53,7 @@ rule plot_interpretation:
     input:
         prototypes=f"{INTERPRETATION}/prototypes.tsv",
         maps=f"{INTERPRETATION}/maps.npz",
-        told=f"{INTERPRETATION}/interpretation.json",
+        record=f"{INTERPRETATION}/interpretation.json",
         slides=lambda w: PLAN.tile_tables(w.cohort),
         patients=P.patients,
         labels=outcomes("class"),

@@ -107,8 +107,8 @@ def main(
         for slide in maps
         if slide in slides.index and Path(slides.loc[slide, "slide_path"]).exists()
     }
-    told = json.loads((folder / "interpretation.json").read_text(encoding="utf-8"))
-    wide = dict(list(maps.items())[: told["settings"]["slides"]])
+    record = json.loads((folder / "interpretation.json").read_text(encoding="utf-8"))
+    wide = dict(list(maps.items())[: record["settings"]["slides"]])
     shown = [{identifiers.slide(slide): value for slide, value in part.items()} for part in (wide, pictures)]
     if len(shown[0]) < len(wide):  # without any name slides are told apart by their number
         shown = [{f"slide {i + 1}": part[s] for i, s in enumerate(wide) if s in part} for part in (wide, pictures)]
@@ -119,13 +119,13 @@ def main(
     save_figure(drawn, out["associations_png"], out["associations_svg"])
 
     people = with_outcomes(read_patients(patients), *map(read_outcomes, outcomes)).drop(columns="patient_id")
-    of = {patient: slide for slide, patient in told["slides"].items()}
+    of = {patient: slide for slide, patient in record["slides"].items()}
     by_patient = scores.set_index("patient_id")
     for number, path in enumerate(cards):
-        if number >= len(told["cards"]):
+        if number >= len(record["cards"]):
             save_figure(empty_figure("fewer test patients than cards"), path)
             continue
-        patient = told["cards"][number]
+        patient = record["cards"][number]
         slide = of.get(patient, "")
         probabilities, ranks, fold = predicted(predictions, patient)
         fold = fold or str(by_patient.loc[patient, "fold"])

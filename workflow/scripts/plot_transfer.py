@@ -35,8 +35,8 @@ def main(predictions: list[Path], title: str, png: Path, svg: Path) -> None:
     )
     # The models never saw these patients: for them the groups are fixed, and the nominal p holds.
     p = logrank_p(people["time"].to_numpy(float), people["event"].to_numpy(), people["group"].to_numpy())
-    told = "log-rank p: not defined" if p is None else f"log-rank p = {p:.2g}"
-    save_figure(kaplan_meier(rows, f"{title}\n{what}", told), png, svg)
+    note = "log-rank p: not defined" if p is None else f"log-rank p = {p:.2g}"
+    save_figure(kaplan_meier(rows, f"{title}\n{what}", note), png, svg)
 
 
 if "snakemake" in globals():

@@ -40,9 +40,9 @@ def main(
         (anndata.read_h5ad(source_rna), anndata.read_h5ad(target_rna)) if target_rna else None,
         tolerance,
     )
-    table, told = transfer_splits(read_splits(source_splits), target, shared)
+    table, facts = transfer_splits(read_splits(source_splits), target, shared)
     write_tsv(splits, table)
-    write_json(report, told)
+    write_json(report, facts)
     write_tsv(slides, pd.concat([theirs, ours], ignore_index=True))
 
 

@@ -23,8 +23,8 @@ def slide_inputs(
     """Summary of each slide's patch features, and its patient; slides without features are left out."""
     table = pd.read_csv(slides, sep="\t", dtype={"slide_id": str, "patient_id": str})
     for path in status:
-        told = pd.read_csv(path, sep="\t", dtype=str)
-        table = table[~table["slide_id"].isin(told.loc[told["status"] != "ok", "slide_id"])]
+        status = pd.read_csv(path, sep="\t", dtype=str)
+        table = table[~table["slide_id"].isin(status.loc[status["status"] != "ok", "slide_id"])]
     bags = (InFocus(FeatureFile(features / f"{slide}.h5"), min_focus).all() for slide in table["slide_id"])
     return np.stack([bag_summary(bag) for bag in bags]), table["patient_id"].tolist()
 

@@ -167,7 +167,7 @@ def test_h5ad_identifiers(tmp_path):
         tmp_path / "c.h5ad"
     )
     for patients in (None, PATIENTS):
-        with pytest.raises(InputError, match="lies on its side"):
+        with pytest.raises(InputError, match="it is transposed"):
             read(tmp_path / "c.h5ad", patients)
 
 

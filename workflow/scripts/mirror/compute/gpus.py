@@ -62,14 +62,14 @@ def _names(text: str) -> list[str]:
 def _ask_driver() -> list[str]:
     if shutil.which("nvidia-smi"):
         try:
-            told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
+            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("nvidia-smi gave no answer (%s): no GPU is used", error)
             return []
-        if told.returncode == 0:
+        if listed.returncode == 0:
             devices: list[str] = []
             slices: list[str] = []
-            for line in told.stdout.splitlines():
+            for line in listed.stdout.splitlines():
                 found = re.search(r"UUID:\s*([^)\s]+)", line)
                 if found:
                     (slices if found[1].startswith("MIG") else devices).append(found[1])
@@ -90,7 +90,7 @@ def held_gpus() -> list[str]:
 def driver_version() -> str | None:
     """The NVIDIA driver's version, or None where nothing tells it."""
     try:
-        told = subprocess.run(
+        listed = subprocess.run(
             ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
             capture_output=True,
             text=True,
@@ -99,8 +99,8 @@ def driver_version() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    lines = told.stdout.split()
-    return lines[0] if told.returncode == 0 and lines else None
+    lines = listed.stdout.split()
+    return lines[0] if listed.returncode == 0 and lines else None
 
 
 def lock_folder() -> Path:

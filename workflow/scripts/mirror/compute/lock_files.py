@@ -115,8 +115,8 @@ def try_lock(handle: int, how: int) -> bool:
 
 
 def holders(folder: Path) -> str:
-    """Say who holds locks in the folder: ``PID 4711 of anna (GPU-1.lock)``; its owner where no PID is told."""
-    told: dict[tuple[int, int], list[int]] = {}
+    """Say who holds locks in the folder: ``PID 4711 of anna (GPU-1.lock)``; its owner where no PID is known."""
+    by_inode: dict[tuple[int, int], list[int]] = {}
     try:
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -125,14 +125,14 @@ def holders(folder: Path) -> str:
         words = line.split()
         if len(words) > 5 and words[1] == "FLOCK" and words[4].lstrip("-").isdigit():
             major, minor, inode = words[5].split(":")
-            told.setdefault((os.makedev(int(major, 16), int(minor, 16)), int(inode)), []).append(int(words[4]))
+            by_inode.setdefault((os.makedev(int(major, 16), int(minor, 16)), int(inode)), []).append(int(words[4]))
     out = []
     for path in sorted(folder.glob("*.lock")):
         try:
             found = os.stat(path, follow_symlinks=False)
         except OSError:
             continue
-        for pid in told.get((found.st_dev, found.st_ino), []):
+        for pid in by_inode.get((found.st_dev, found.st_ino), []):
             out.append(
                 f"PID {pid} of {_user_of(pid)} ({path.name})" if pid > 0 else f"a process elsewhere ({path.name})"
             )

@@ -23,7 +23,7 @@ class TileSettings(Settings):
 
 
 class TissueSettings(Settings):
-    """How tissue is told from glass, pen and dirt."""
+    """How tissue is distinguished from glass, pen and dirt."""
 
     method: Literal["default", "published", "torchscript", "safetensors"] = Field(
         "default",

@@ -111,16 +111,16 @@ class PairedData:
 
     def digest(self) -> str:
         """SHA-256 (hex) of the data: its sets, slides and their files' sizes and fingerprints, and expression."""
-        told = hashlib.sha256()
+        sha256 = hashlib.sha256()
         slides = self.slides[[c for c in ("slide_id", "patient_id", "n_tiles", "fingerprint") if c in self.slides]]
-        told.update(slides.to_csv(index=False).encode())
-        told.update(json.dumps(sorted(self.patients["set"].items())).encode())
+        sha256.update(slides.to_csv(index=False).encode())
+        sha256.update(json.dumps(sorted(self.patients["set"].items())).encode())
         for slide in self.slides["slide_id"]:
             path = self.bags.path(slide) if self.bags else None
-            told.update(str(path.stat().st_size if path else slide).encode())
-        told.update("\n".join([*self.genes, *self.rna_patients]).encode())
-        told.update(np.ascontiguousarray(self.rna).tobytes())
-        return told.hexdigest()
+            sha256.update(str(path.stat().st_size if path else slide).encode())
+        sha256.update("\n".join([*self.genes, *self.rna_patients]).encode())
+        sha256.update(np.ascontiguousarray(self.rna).tobytes())
+        return sha256.hexdigest()
 
     @classmethod
     def from_arrays(

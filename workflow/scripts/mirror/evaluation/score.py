@@ -183,12 +183,12 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> TableRow | None
             if reach in (WIDENED, REFITS_WIDENED):
                 values = widen(values)
             gathered.setdefault(name, []).append(values)
-            told = {"metric": name, "value": float(values[0])}
+            found = {"metric": name, "value": float(values[0])}
             if name not in WITHOUT_INTERVAL:
                 interval = percentile_interval(values, level)
                 low, high = bounded(name, interval.low, interval.high)
-                told |= {"ci_low": low, "ci_high": high, "covers": reach}
-            context.rows.append({**shared, **told})
+                found |= {"ci_low": low, "ci_high": high, "covers": reach}
+            context.rows.append({**shared, **found})
         for name, value in ({} if rules is None else rules.facts(of_seed, keys["protocol"])).items():
             context.rows.append({**shared, "metric": name, "value": value})
         if shots_of(keys["protocol"]) and "train_n" in of_seed:  # a point of a learning curve: its place

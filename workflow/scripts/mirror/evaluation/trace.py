@@ -92,9 +92,9 @@ def _model(embeddings: Path, recorded: str | None) -> dict[str, Any]:
     if not embeddings.is_file():
         return out
     with h5py.File(embeddings) as file:
-        told = json.loads(file["uns/mirror"].asstr()[()])
-    checkpoint = Path(told["checkpoint"])
-    out["checkpoint"] = _checked(checkpoint, told.get("checkpoint_sha256"))
+        stored = json.loads(file["uns/mirror"].asstr()[()])
+    checkpoint = Path(stored["checkpoint"])
+    out["checkpoint"] = _checked(checkpoint, stored.get("checkpoint_sha256"))
     if checkpoint.is_file():
         header = checkpoint_header(checkpoint)
         kept = ("variant", "seed", "code_version", "n_genes", "feature_width", "genes_sha", "config")
@@ -155,19 +155,19 @@ def trace(results: str | Path, text: str) -> dict[str, Any]:
             out["sources"] = [_checked(path, None) for path in known]  # type: ignore[arg-type]
         return out
     file = results / "predictions" / place / cell.task / f"{cell.method}.parquet"
-    frame, told = read_predictions(file)
+    frame, stored = read_predictions(file)
     own = frame[(frame["protocol"] == cell.protocol) & (frame["modality"] == cell.modality)]
     out["predictions"] = {**_checked(file, None), "rows": len(own), "patients": int(own["patient_id"].nunique())}
     kept = ("seed", "code_version", "settings")
-    out["probe"] = {**{key: told.get(key) for key in kept}, "notes": told.get("notes", [])}
+    out["probe"] = {**{key: stored.get(key) for key in kept}, "notes": stored.get("notes", [])}
     folds = sorted({fold_name(r, f) for r, f in zip(own["repeat"], own["fold"], strict=True)})
     out["fitted_on"] = {
         fold: len(seen.get("train", []))
-        for fold, seen in told.get("patients", {}).items()
+        for fold, seen in stored.get("patients", {}).items()
         # Every fold's model of the source ranks the whole target; the draw tells them apart.
         if fold in folds or cell.protocol == "transfer"
     }
-    sources = told.get("sources", [])
+    sources = stored.get("sources", [])
     out["models"] = [
         _model(Path(s["file"]), s["sha256"]) for s in sources if s["file"].endswith(".h5ad") and _is_fold(s)
     ]

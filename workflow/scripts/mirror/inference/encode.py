@@ -210,7 +210,7 @@ def _cohorts(data: PairedData, rows: pd.DataFrame, people: pd.DataFrame) -> np.n
 
 
 def _assemble(
-    obs: pd.DataFrame, slides: _Encoded, people: _Encoded, dim: int, style: int, prototypes: int, told: dict
+    obs: pd.DataFrame, slides: _Encoded, people: _Encoded, dim: int, style: int, prototypes: int, stored: dict
 ) -> anndata.AnnData:
     n = len(obs)
     wsi, rna = slides.full("embedding", n, dim), people.full("embedding", n, dim)
@@ -224,7 +224,7 @@ def _assemble(
     result.obsm["X_style"] = np.concatenate([slides.full("style", n, style), people.full("style", n, style)], axis=1)
     result.obsm["X_prototypes_wsi"] = slides.full("scores", n, prototypes)
     result.obsm["X_prototypes_rna"] = people.full("scores", n, prototypes)
-    result.uns["mirror"] = json.dumps(told, sort_keys=True)
+    result.uns["mirror"] = json.dumps(stored, sort_keys=True)
     return result
 
 

@@ -151,17 +151,17 @@ def measure(
     for kind in ("label", "survival"):
         if outcome[f"{kind}_fdr"].notna().any():
             row[f"{kind}{'s' if kind == 'label' else ''}_fdr05"] = float((outcome[f"{kind}_fdr"] < 0.05).mean())
-    told = table.merge(outcome, on="prototype")
+    described = table.merge(outcome, on="prototype")
     if expression is not None and gene_sets:
         sets = gene_set_association(scores, expression, gene_sets)
         sets["fdr"] = fdr(sets["p"].to_numpy(float))  # over all prototypes and sets
         best = sets.drop_duplicates("prototype")[["prototype", "gene_set", "fdr"]]
-        told = told.merge(best.rename(columns={"fdr": "set_fdr"}), on="prototype", how="left")
+        described = described.merge(best.rename(columns={"fdr": "set_fdr"}), on="prototype", how="left")
         found = sets[sets["fdr"] < 0.05].groupby("prototype").size()
-        told["sets_fdr05"] = told["prototype"].map(found).fillna(0).astype(int)
-        row["sets_fdr05"] = float((told["sets_fdr05"] > 0).mean())
+        described["sets_fdr05"] = described["prototype"].map(found).fillna(0).astype(int)
+        row["sets_fdr05"] = float((described["sets_fdr05"] > 0).mean())
     lowest = np.nanmin([row["perplexity_slide"], row["perplexity_rna"]])
     row["collapsed"] = bool(lowest < COLLAPSED)
     if row["collapsed"]:
         log.warning("%s: the style has COLLAPSED: %.2f of %d prototypes are in effective use", variant, lowest, k)
-    return row, told.assign(variant=variant)[["variant", *(c for c in told if c != "variant")]]
+    return row, described.assign(variant=variant)[["variant", *(c for c in described if c != "variant")]]

@@ -124,20 +124,20 @@ def interpret(
     gallery = pick_gallery(
         candidates, chosen.scores, settings.gallery_share, settings.tiles, settings.tiles_per_patient
     )
-    told = chosen.table.assign(tiles_agree=agreement(pd.concat([part.slide_means for part in parts]), chosen.scores))
+    table = chosen.table.assign(tiles_agree=agreement(pd.concat([part.slide_means for part in parts]), chosen.scores))
     gallery["prototype"] = [names[i] for i in gallery["prototype"]]
-    told = told.assign(reason=below_floor(told, settings))
-    kept = list(told.loc[told["reason"] == "", "prototype"])
+    table = table.assign(reason=below_floor(table, settings))
+    kept = list(table.loc[table["reason"] == "", "prototype"])
     genes, sets = _expression(rna, gene_sets, chosen.scores[kept], settings)
     # Adjusted over every prototype that was asked, not over those that are shown.
     outcome = outcome_association(chosen.asked, patients)
     outcome = outcome.set_index("prototype").reindex(kept).reset_index()
-    maps = {slide: without(one, told["reason"] != "") for slide, one in maps.items()}
+    maps = {slide: without(one, table["reason"] != "") for slide, one in maps.items()}
     write_tsv(folder / "genes.tsv", genes)
     write_tsv(folder / "gene_sets.tsv", sets)
     write_tsv(folder / "gallery.tsv", gallery)
     write_tsv(folder / "scores.tsv", chosen.scores.assign(fold=chosen.folds).rename_axis("patient_id").reset_index())
-    write_tsv(folder / "prototypes.tsv", told.merge(outcome, on="prototype", how="left"))
+    write_tsv(folder / "prototypes.tsv", table.merge(outcome, on="prototype", how="left"))
     _write_maps(folder, maps, drawn, names)
     write_json(
         folder / "interpretation.json",
@@ -193,10 +193,10 @@ def _scan(folds, fold_scores, read, chosen: Prototypes, drawn, features, setting
     parts: list[FoldTiles] = []
     for files, scores in zip(folds, fold_scores, strict=True):
         checkpoint = load_checkpoint(files.checkpoint)
-        told = json.loads(str(read[files.fold].uns["mirror"]))
+        encoded = json.loads(str(read[files.fold].uns["mirror"]))
         test = scores.patients[scores.sets == "test"].sort_index()
         bags = BagSource(
-            {slide: features / f"{slide}.h5" for slide in test.index}, order=told["token_order"], min_focus=min_focus
+            {slide: features / f"{slide}.h5" for slide in test.index}, order=encoded["token_order"], min_focus=min_focus
         )
         device = choose_device(checkpoint.settings.train.device)
         with steady(device, checkpoint.settings, threads):
@@ -207,7 +207,7 @@ def _scan(folds, fold_scores, read, chosen: Prototypes, drawn, features, setting
                 test.items(),
                 chosen.numbers(files.fold),
                 drawn,
-                told["max_tokens"],
+                encoded["max_tokens"],
                 checkpoint.seed,
                 settings.tiles_per_patient,
                 device,

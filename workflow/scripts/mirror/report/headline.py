@@ -81,15 +81,15 @@ def _versus(comparisons: pd.DataFrame, best: pd.Series, here: pd.DataFrame, enco
     if rows.empty:
         return f"The runner-up, {_called(second)} ({second['value']:.3f}), was scored on other patients: no comparison."
     row = rows.iloc[0]
-    told = (
+    rivals = (
         f"the runner-up, {_called(second)} at {second['value']:.3f}: difference {row['difference']:.3f}"
         f"{_interval(row)}, p = {row['p_holm']:.2g} after Holm's correction over the {len(family)} pairs of "
         "pre-declared rows."
     )
     if row["p_holm"] < ALPHA:
-        return f"It differs from {told}"
+        return f"It differs from {rivals}"
     return (
-        f"It cannot be told apart from {told} This cohort could have shown a difference of "
+        f"It cannot be told apart from {rivals} This cohort could have shown a difference of "
         f"{row['smallest_difference']:.3f} or more (power 80 %)."
     )
 

@@ -136,9 +136,9 @@ def _end_with_parent() -> None:
 def _torchrun(job: Job, processes: int) -> None:
     library = str(Path(__file__).resolve().parents[2])
     with tempfile.TemporaryDirectory(prefix="mirror-") as folder:
-        told = Path(folder) / "error.txt"
+        error_file = Path(folder) / "error.txt"
         description = Path(folder) / "job.json"
-        description.write_text(json.dumps({"job": asdict(job), "error": str(told)}), encoding="utf-8")
+        description.write_text(json.dumps({"job": asdict(job), "error": str(error_file)}), encoding="utf-8")
         paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
         threads = str(max(1, job.threads // processes))
         log.info("Training in %d processes", processes)
@@ -149,24 +149,24 @@ def _torchrun(job: Job, processes: int) -> None:
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             check=False,
         )  # fmt: skip
-        if told.is_file():
-            raise InputError(told.read_text(encoding="utf-8"))
+        if error_file.is_file():
+            raise InputError(error_file.read_text(encoding="utf-8"))
         if ended.returncode != 0:
             raise RuntimeError(f"training in {processes} processes ended with code {ended.returncode}")
 
 
 def main(description: str) -> None:
     """Entry point of a torchrun process: ``python -m mirror.training.launch job.json``."""
-    told = json.loads(Path(description).read_text(encoding="utf-8"))
+    handed = json.loads(Path(description).read_text(encoding="utf-8"))
     first = os.environ.get("RANK", "0") == "0"
     configure_logging(None)
     if not first:
         logging.getLogger().setLevel(logging.WARNING)
     try:
-        train_here(Job(**told["job"]))
+        train_here(Job(**handed["job"]))
     except InputError as error:
         if first:
-            Path(told["error"]).write_text(str(error), encoding="utf-8")
+            Path(handed["error"]).write_text(str(error), encoding="utf-8")
         sys.exit(1)
 
 

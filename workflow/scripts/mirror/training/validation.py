@@ -50,7 +50,7 @@ class Validation:
         number = {p: i for i, p in enumerate(sorted(set(pairs.patients)))}
         self.patients = torch.tensor([number[p] for p in pairs.patients])
         if len(number) == 1:
-            log.warning("the validation split holds one patient: losses, spread and retrieval cannot be told on it")
+            log.warning("the validation split holds one patient: losses, spread and retrieval are not defined")
 
     def __len__(self) -> int:
         return len(self.pairs)

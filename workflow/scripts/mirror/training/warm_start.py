@@ -237,8 +237,8 @@ def _columns(model: Mirror, start: Start, genes: Sequence[str], layer: str) -> T
             file=start.path,
             remedy="name genes alike in expression and train.init_genes (symbols, or Ensembl identifiers)",
         )
-    told = log.warning if found < 0.9 * min(len(genes), len(start.genes)) else log.info
-    told(
+    say = log.warning if found < 0.9 * min(len(genes), len(start.genes)) else log.info
+    say(
         "%s: %d of this fold's %d genes are among its %d; the others start at zero",
         start.path.name, found, len(genes), len(start.genes),
     )  # fmt: skip

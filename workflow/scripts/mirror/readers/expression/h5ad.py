@@ -42,7 +42,7 @@ def read(source: ExpressionSource, select: SampleSelector) -> RawMatrix:
         ids, used = _identifiers(obs, select.knows)
         if sample_share(names, select.knows) > max(0.3, sample_share(ids[:2000], select.knows)):
             raise InputError(
-                f"has samples in var ({', '.join(names[:2])}) and genes in obs: it lies on its side",
+                f"has samples in var ({', '.join(names[:2])}) and genes in obs: it is transposed",
                 file=path,
                 remedy="save its transpose (`adata.T`)",
             )

@@ -127,7 +127,7 @@ def guess_kind(found: Measured, values: np.ndarray, hint: str | None, named: str
         if found.maximum > _LOG_MAX or _sums_to_a_million(found):
             return _which_linear(found, named)
         if named in LINEAR and not contradictions(found, named):
-            return named, "told by the file's name alone: the table is too small to tell by its numbers"
+            return named, "recognised by the file's name alone: the table is too small to tell by its numbers"
         return _which_log(found, values, named)
     if _is_zscore(found):
         return "zscore", (
@@ -166,7 +166,7 @@ def _which_linear(found: Measured, named: str | None) -> tuple[str, str]:
         return "tpm", f"samples add up to {found.median_total:.4g}"
     adds = f"linear (largest {found.maximum:.4g}); samples add up to {found.median_total:.4g}"
     if named in LINEAR:
-        return named, f"{adds}; told by the file's name, since numbers do not tell estimated counts from FPKM"
+        return named, f"{adds}; recognised by the file's name, since numbers do not tell estimated counts from FPKM"
     if found.median_total > _DEEP:
         return "counts", f"{adds}, more than TPM or FPKM do: estimated counts, not whole numbers"
     return "fpkm", f"{adds}, not to a million: FPKM, or TPM of some genes only, which are treated alike"
@@ -185,7 +185,7 @@ def _which_log(found: Measured, values: np.ndarray, named: str | None = None) ->
         if any(abs(total / target - 1) < 0.05 for target in (1e6, 1e4)):
             return kind, f"undone, samples add up to {total:.4g}"
     if named in LOGS and not contradictions(found, named):
-        return named, f"logarithms (largest {found.maximum:.4g}); the base is told by the file's name"
+        return named, f"logarithms (largest {found.maximum:.4g}); the base is recognised by the file's name"
     if found.maximum > np.log(1e6 + 1):
         return "log2", f"largest value {found.maximum:.4g} is above what log1p of TPM can reach"
     return "log2", f"logarithms (largest {found.maximum:.4g}); base 2 assumed, which changes nothing once standardised"

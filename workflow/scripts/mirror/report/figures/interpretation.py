@@ -303,8 +303,8 @@ def _label(panel: Axes, prototypes: pd.DataFrame) -> None:
     certain = prototypes["label_fdr"] < 0.05
     y = np.arange(len(prototypes))
     tones = [prototype_colour(i) for i in y]  # type: ignore[arg-type]
-    told = str(prototypes.loc[known, "label_test"].iloc[0])
-    auroc = told.startswith("AUROC")
+    test = str(prototypes.loc[known, "label_test"].iloc[0])
+    auroc = test.startswith("AUROC")
     panel.barh(
         y,
         prototypes["label_value"] - (0.5 if auroc else 0),
@@ -317,5 +317,5 @@ def _label(panel: Axes, prototypes: pd.DataFrame) -> None:
     if auroc:
         panel.set_xlim(0, 1)
         panel.axvline(0.5, color="0.5", lw=0.8)
-    panel.set_xlabel(told.replace(" of ", "\nof "), fontsize=7)
+    panel.set_xlabel(test.replace(" of ", "\nof "), fontsize=7)
     panel.tick_params(axis="x", labelsize=6)

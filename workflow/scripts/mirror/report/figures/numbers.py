@@ -36,8 +36,8 @@ def scatter(predictions: dict[tuple[str, str], pd.DataFrame], title: str) -> Fig
         panel.plot([low, high], [low, high], color="0.6", lw=0.8, ls=":", zorder=0)
         panel.scatter(truth, value, s=9, color=colour(0), alpha=0.6, lw=0)
         spread = ((truth - truth.mean()) ** 2).sum()
-        told = f"R² {1 - ((truth - value) ** 2).sum() / spread:.2f}" if spread > 0 else "R² not defined"
-        panel.text(0.03, 0.97, told, transform=panel.transAxes, va="top", fontsize=8)
+        fit = f"R² {1 - ((truth - value) ** 2).sum() / spread:.2f}" if spread > 0 else "R² not defined"
+        panel.text(0.03, 0.97, fit, transform=panel.transAxes, va="top", fontsize=8)
         panel.set_title(label_of(*key), fontsize=8)
     figure.supxlabel(f"Measured {title} (n = {people} patients)", fontsize=9)
     figure.supylabel("Predicted, out of fold", fontsize=9)

@@ -22,7 +22,7 @@ GROUPS = ("low", "high")
 NO_P = "no log-rank p: the groups come\nfrom cross-validated models"
 
 
-def kaplan_meier(rows: pd.DataFrame, title: str, told: str = NO_P) -> Figure:
+def kaplan_meier(rows: pd.DataFrame, title: str, note: str = NO_P) -> Figure:
     """Survival of the patients predicted to be at low and at high risk.
 
     Parameters
@@ -31,7 +31,7 @@ def kaplan_meier(rows: pd.DataFrame, title: str, told: str = NO_P) -> Figure:
         ``time_days, event, risk_group``, one row per patient; groups by the training median of each
         fold. Where there are repeats or draws, a patient's group is the one given most often.
     title : str
-    told : str
+    note : str
         What stands in the corner about the difference of the groups. The nominal log-rank p never does: for
         groups by cross-validated models it is too small.
 
@@ -72,8 +72,8 @@ def kaplan_meier(rows: pd.DataFrame, title: str, told: str = NO_P) -> Figure:
         for tick in ticks:
             at_risk = int((some["time"] / DAYS_A_YEAR >= tick).sum())
             table.text(tick, len(present) - 1 - number, str(at_risk), ha="center", va="center", color=shade, fontsize=8)
-    if told:
-        panel.text(0.97, 0.97, told, transform=panel.transAxes, ha="right", va="top", fontsize=7)
+    if note:
+        panel.text(0.97, 0.97, note, transform=panel.transAxes, ha="right", va="top", fontsize=7)
     panel.set(ylim=(-0.02, 1.03), ylabel="Survival", title=title, xticks=ticks)
     panel.legend(loc="lower left")
     edge = 0.035 * ticks[-1]

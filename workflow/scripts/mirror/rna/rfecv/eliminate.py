@@ -313,8 +313,8 @@ def _weights_and_decisions(
 
 
 def _accuracy(run: _Run, decision: np.ndarray, codes: np.ndarray) -> float:
-    told = (decision[0] > 0).astype(int) if len(run.classes) == 2 else decision.argmax(axis=0)
-    return float(np.mean(run.classes[told] == codes[run.test]))
+    predicted = (decision[0] > 0).astype(int) if len(run.classes) == 2 else decision.argmax(axis=0)
+    return float(np.mean(run.classes[predicted] == codes[run.test]))
 
 
 def _eliminate(features: np.ndarray, run: _Run, importance: np.ndarray, count: int, round_: int) -> None:

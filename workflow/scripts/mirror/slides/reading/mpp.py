@@ -89,26 +89,26 @@ def resolve_mpp(
                 f"mpp {table:g} of the sample table is outside {LEAST} to {MOST:g}", file=path, remedy=REMEDY
             )
         against = [(what, value) for what, _source, value in claims if not _agree(table, value)]
-        told = "; ".join(_differ(table, value, "the sample table", what) for what, value in against)
-        if told and conflicts == "fail":
-            raise InputError(told, file=path, remedy="correct the column `mpp` of the sample table")
+        contradiction = "; ".join(_differ(table, value, "the sample table", what) for what, value in against)
+        if contradiction and conflicts == "fail":
+            raise InputError(contradiction, file=path, remedy="correct the column `mpp` of the sample table")
         if not claims:
             lie = _lying_objective(float(table), properties).replace("mpp is trusted", "the sample table counts")
             return Mpp(float(table), "table", lie, lie)
-        note = f"{told}; the sample table counts" if told else ""
+        note = f"{contradiction}; the sample table counts" if contradiction else ""
         return Mpp(float(table), "table", note, note)
     if claims:
         first, source, best = claims[0]
         others = [(what, value) for what, _source, value in claims[1:] if not _agree(best, value)]
-        told = "; ".join(_differ(best, value, first, what) for what, value in others)
-        if told and conflicts != "warn":
-            raise InputError(f"its resolution contradicts itself: {told}", file=path, remedy=REMEDY)
-        notes = [f"{told}; {first} counts"] if told else []
+        contradiction = "; ".join(_differ(best, value, first, what) for what, value in others)
+        if contradiction and conflicts != "warn":
+            raise InputError(f"its resolution contradicts itself: {contradiction}", file=path, remedy=REMEDY)
+        notes = [f"{contradiction}; {first} counts"] if contradiction else []
         if source == "slide":
             notes.append(_lying_objective(best, properties))
         else:
             notes += [*refused, f"mpp {best:.4g} taken from the TIFF resolution"]
-        return Mpp(best, source, "; ".join(note for note in notes if note), notes[0] if told else "")
+        return Mpp(best, source, "; ".join(note for note in notes if note), notes[0] if contradiction else "")
     power = _number(properties, "openslide.objective-power")
     if power is not None:
         if power > 0 and LEAST <= 10.0 / power <= MOST:
