@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real files")
     parser.add_argument("--out", type=Path, help="where to work (default: a temporary folder, deleted)")
     parser.add_argument("--patients", type=int, default=40, help="slides to write (default: 40)")
-    parser.add_argument("--side", type=int, default=4096, help="side of a slide in pixels (default: 4096)")
+    parser.add_argument("--side", type=int, default=2048, help="side of a slide in pixels (default: 2048)")
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="cores of Snakemake (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -118,6 +118,9 @@ def measure(arguments: argparse.Namespace, out: Path) -> dict:
     clone, study = out / "clone", out / "files"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     patients = make_study(arguments.data.resolve(), study, arguments.patients, arguments.side, arguments.seed)
+    prefix = Path(sys.prefix)
+    if (prefix / ".installed").is_file():  # made by `make venv`; without it, `./mirror` installs one in the clone
+        (clone / ".venv").symlink_to(prefix)
     env = dict(os.environ, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     seconds, tracebacks, said = {}, 0, {}
     steps = commands((clone / "README.md").read_text(encoding="utf-8"), study, arguments.cores)

@@ -130,17 +130,28 @@ def check_slides(
             remedy = "" if state == "ok" else "see their rows; a run leaves them out"
         yield Finding(f"{cohort}: slides", state, detail, remedy)
         yield from _tile_scale(cohort, good, used)
+    closed = {row.slide for row in rows} - {row.slide for row in good}
     for worse in ("problem", "warning"):
         some = [row for row in rows if row.state == worse]
-        for row in some[:SHOWN]:
-            yield Finding(f"{cohort}: {row.slide}", row.state, row.detail, row.remedy)
-        if len(some) > SHOWN:
-            yield Finding(
-                f"{cohort}: slides",
-                some[0].state,
-                f"and {len(some) - SHOWN} more",
-                "correct those shown, then look again",
-            )
+        yield from _said_once(cohort, [row for row in some if row.slide in closed])
+        yield from _said_once(cohort, [row for row in some if row.slide not in closed])
+
+
+def _said_once(cohort: str, rows: list[_Look]) -> Iterator[Finding]:
+    """A finding per slide; one for all slides of which the same is said, and one for those beyond the first ten."""
+    alike: dict[tuple[str, str], list[_Look]] = {}
+    for row in rows:
+        alike.setdefault((row.detail.strip(), row.remedy), []).append(row)
+    shown = list(alike.items())
+    for (detail, remedy), group in shown[:SHOWN]:
+        name, detail = group[0].slide, detail.strip("; ")
+        if len(group) > 1:
+            name, detail = f"{len(group)} slides", f"{detail} (first: {', '.join(row.slide for row in group[:3])})"
+        yield Finding(f"{cohort}: {name}", group[0].state, detail, remedy)
+    if len(shown) > SHOWN:
+        left = [row.slide for _, group in shown[SHOWN:] for row in group]
+        detail = f"and {len(left)} more ({', '.join(left[:3])}{' ...' if len(left) > 3 else ''})"
+        yield Finding(f"{cohort}: slides", rows[0].state, detail, "correct those shown, then look again")
 
 
 def _tile_scale(cohort: str, rows: list[_Look], used: SlideSettings) -> Iterator[Finding]:
