@@ -24,6 +24,7 @@ from mirror.dataset.paired import load_paired
 from mirror.inference.encode import encode
 from mirror.training.launch import Job, run_job
 from training_world import LIBRARY, elsewhere, on_disk, settings, start
+from workflow_run import random_moments
 
 LONG = {"epochs": 25, "save_minutes": 1e-9}
 
@@ -45,9 +46,7 @@ def kill_once(job: Job, folder: Path, rng: random.Random) -> bool:
 
 def kill_and_compare(tmp_path: Path, kills: int, caplog: pytest.LogCaptureFixture) -> None:
     """Processes killed at random moments, finished in this one, against a run in this process alone."""
-    seed = random.SystemRandom().randrange(10**6)
-    print("seed of the moments of the kills:", seed)
-    rng = random.Random(seed)
+    rng = random_moments()
     job = on_disk(tmp_path / "data", train=LONG)
     whole, cut = elsewhere(job, tmp_path / "whole"), elsewhere(job, tmp_path / "cut")
     run_job(whole)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +16,8 @@ import h5py
 import numpy as np
 import pytest
 
+from workflow_run import Run, random_moments
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 CONFIG = Path(__file__).parents[1] / "slurm" / "small.yaml"
 METRICS = "results/metrics.tsv"
@@ -26,56 +25,10 @@ FEATURES = "results/slides/T/features/demo-random.tsv"
 TOKEN = "hf_" + "neverShowThisTokenToAnyone01234567"
 
 
-class Run:
-    """The real workflow in a folder of its own."""
-
-    def __init__(self, root: Path, folder: Path, config: Path = CONFIG) -> None:
-        self.root, self.folder, self.config = root, folder, config
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def start(self, *arguments: str, **env: str) -> subprocess.Popen:
-        """Start it in a process group of its own."""
-        command = [
-            sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--snakefile", str(self.root / "Snakefile"),
-            "--directory", str(self.folder), "--workflow-profile", str(self.root / "profiles" / "default"),
-            "--configfile", str(self.config),
-        ]  # fmt: skip
-        return subprocess.Popen(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1", **env}, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def run(self, *arguments: str, ok: bool = True, **env: str) -> str:
-        """Run it to the end; what it said."""
-        process = self.start(*arguments, **env)
-        try:
-            said, _ = process.communicate()
-        except BaseException:  # a test's time is up: leave no job behind
-            self.kill(process)
-            raise
-        assert (process.returncode == 0) is ok, said[-6000:]
-        return said
-
-    def kill(self, process: subprocess.Popen) -> None:
-        """kill -9 Snakemake and every job of it, at once: the machine lost its power."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-    def unlock(self) -> None:
-        """What a user does after that."""
-        if any((self.folder / ".snakemake" / "locks").glob("*")):
-            self.run("--unlock")
-
-    def read(self, path: str = METRICS) -> bytes:
-        """An output's bytes."""
-        return (self.folder / path).read_bytes()
-
-
 @pytest.fixture(scope="module")
 def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """An undisturbed run, with a token in its environment, on a machine of one (pretended) GPU for two jobs."""
-    run = Run(root, tmp_path_factory.mktemp("whole"))
+    run = Run(root, tmp_path_factory.mktemp("whole"), CONFIG)
     locks = str(tmp_path_factory.mktemp("locks"))
     said = run.run(METRICS, "--resources", "gpu=2", HF_TOKEN=TOKEN, MIRROR_FAKE_GPUS="1", MIRROR_GPU_LOCKS=locks)
     (run.folder / "said.txt").write_text(said)
@@ -86,14 +39,12 @@ def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def copy(whole: Run, tmp_path: Path) -> Run:
     """The undisturbed run's folder, to be spoilt."""
     shutil.copytree(whole.folder, tmp_path / "copy", symlinks=True)
-    return Run(whole.root, tmp_path / "copy")
+    return Run(whole.root, tmp_path / "copy", CONFIG)
 
 
 def killed_and_finished(whole: Run, run: Run, kills: int) -> None:
     """Kill a run at random moments, let it finish, and compare."""
-    seed = random.SystemRandom().randrange(10**6)
-    print("seed of the moments of the kills:", seed)
-    rng = random.Random(seed)
+    rng = random_moments()
     killed = 0
     while killed < kills:
         before = len(list((run.folder / "results").rglob("*.*")))
@@ -113,7 +64,7 @@ def killed_and_finished(whole: Run, run: Run, kills: int) -> None:
     print("killed", killed, "times")
     run.unlock()
     run.run(METRICS)
-    assert run.read() == whole.read()
+    assert run.read(METRICS) == whole.read(METRICS)
     left = [p for p in (run.folder / "results").rglob("*.part*") if time.time() - p.stat().st_mtime > 3600]
     assert not left
 
@@ -125,14 +76,14 @@ def killed_and_finished(whole: Run, run: Run, kills: int) -> None:
     survives="what was whole; the metrics are byte for byte those of an undisturbed run",
 )
 def test_kill_9_of_the_whole_run(whole: Run, tmp_path: Path) -> None:
-    killed_and_finished(whole, Run(whole.root, tmp_path / "killed"), 2)
+    killed_and_finished(whole, Run(whole.root, tmp_path / "killed", CONFIG), 2)
 
 
 @pytest.mark.faults_long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("repeat", range(4))
 def test_twenty_kills_of_the_whole_run(whole: Run, tmp_path: Path, repeat: int) -> None:
-    killed_and_finished(whole, Run(whole.root, tmp_path / "killed"), 5)
+    killed_and_finished(whole, Run(whole.root, tmp_path / "killed", CONFIG), 5)
 
 
 # Stage -> the output that is compared, and what is removed beforehand.
@@ -161,9 +112,7 @@ def running(folder: Path, rule: str) -> bool:
 def killed_in_stage(whole: Run, run: Run, rule: str, kills: int) -> None:
     """Kill a run while a job of ``rule`` is at work, again and again; then let it finish."""
     target, others = KILLED[rule]
-    seed = random.SystemRandom().randrange(10**6)
-    print("seed of the moments of the kills:", seed)
-    rng, killed, latest, afresh = random.Random(seed), 0, 3.0, True
+    rng, killed, latest, afresh = random_moments(), 0, 3.0, True
     for _ in range(4 * kills + 4):
         for path in [run.folder / target, *(run.folder.glob(others) if others and afresh else [])]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -223,7 +172,7 @@ def wait_for_lock(run: Run, process: subprocess.Popen) -> None:
     survives="the first run, which finishes",
 )
 def test_two_runs_in_one_folder(root: Path, tmp_path: Path) -> None:
-    run = Run(root, tmp_path / "run")
+    run = Run(root, tmp_path / "run", CONFIG)
     target = "results/rna/T.raw.h5ad"
     first = run.start(target)
     wait_for_lock(run, first)
@@ -265,7 +214,7 @@ def remount(folder: Path, options: str) -> None:
     survives="what was whole; the next start ends as an undisturbed run",
 )
 def test_a_full_disk_in_the_middle(whole: Run, disk: Path) -> None:
-    run = Run(whole.root, disk.parent)
+    run = Run(whole.root, disk.parent, CONFIG)
     said = run.run(FEATURES, ok=False)
     logs = "".join(p.read_text(errors="replace") for p in (disk / "logs").rglob("*.log"))
     assert re.search("[Nn]o space", said + logs)
@@ -281,7 +230,7 @@ def test_a_full_disk_in_the_middle(whole: Run, disk: Path) -> None:
     survives="everything that was there",
 )
 def test_a_read_only_results_folder(whole: Run, disk: Path) -> None:
-    run = Run(whole.root, disk.parent)
+    run = Run(whole.root, disk.parent, CONFIG)
     (disk / "kept.txt").write_text("kept")
     remount(disk, "ro")
     said = run.run("results/rna/T.raw.h5ad", ok=False)
