@@ -41,14 +41,15 @@ try:
     AS_MODULE = workflow.modifier.parent_modifier is not None
     FILES = [] if AS_MODULE else list(workflow.overwrite_configfiles)
     TYPED = {} if AS_MODULE else workflow.config_settings.config
-    SETTINGS = merge_files(config, FILES, TYPED)
+    SHIPPED = BASE / "config" / "config.yaml"
+    SETTINGS = merge_files(config, FILES, TYPED, None if AS_MODULE else SHIPPED)
     SETTINGS.pop("cell", None)
     given = [key for path in FILES for key in load_yaml(path) or {}]
     NOTES = check_demo(
         SETTINGS,
         FILES,
         [*config, *TYPED] if AS_MODULE else [*given, *TYPED],
-        BASE / "config" / "config.yaml",
+        SHIPPED,
     )
     if AS_MODULE and (
         workflow.modifier.path_modifier.prefix

@@ -39,7 +39,7 @@ def run(tmp_path, shipped, *contents, command_line=None):
         update(config, yaml.safe_load(path.read_text()))
     update(config, command_line or {})
     given = [key for path in files for key in yaml.safe_load(path.read_text())]
-    merged = merge_files(config, files, command_line or {})
+    merged = merge_files(config, files, command_line or {}, shipped)
     return merged, check_demo(merged, files, [*given, *(command_line or {})], shipped)
 
 
@@ -85,6 +85,15 @@ def test_an_empty_section_resets_it(tmp_path, shipped, reset):
     nested = {"cohorts": {**REAL["cohorts"], "SIM": None}, "pretrain": {"model": {}}}
     config, _ = run(tmp_path, shipped, "shipped", nested)
     assert config["pretrain"]["model"] == {} and config["pretrain"]["train"]["epochs"] == 20
+
+
+@pytest.mark.parametrize("reset", [{}, None])
+def test_the_command_line_resets_too(tmp_path, shipped, reset):
+    config, notes = run(tmp_path, shipped, command_line={"pretrain": reset, "title": "Mine"})
+    assert not config.get("pretrain") and config["title"] == "Mine" and config["rna"]["selection"]["n_genes"] == 200
+    assert notes == ["every cohort of this run is simulated: SIM"]  # a title of one's own over the demo is said
+    config, _ = run(tmp_path, shipped, REAL | {"pretrain": {"train": {"epochs": 3}}}, command_line={"pretrain": reset})
+    assert not config.get("pretrain") and list(config["cohorts"]) == ["BRCA"]
 
 
 def test_nothing_is_changed_without_a_reset(tmp_path, shipped):

@@ -11,7 +11,12 @@ from ..core.errors import InputError
 from .resolve import load_yaml
 
 
-def merge_files(config: Mapping[str, Any], files: Sequence[str | Path], command_line: Mapping[str, Any]) -> dict:
+def merge_files(
+    config: Mapping[str, Any],
+    files: Sequence[str | Path],
+    command_line: Mapping[str, Any],
+    shipped: str | Path | None = None,
+) -> dict:
     """Merge configuration files so that an empty section (``pretrain: {}``) or null resets what earlier ones say.
 
     Snakemake merges files key by key, by which an empty section changes nothing.
@@ -24,14 +29,19 @@ def merge_files(config: Mapping[str, Any], files: Sequence[str | Path], command_
         The files given with ``--configfile``, in order.
     command_line : mapping
         The settings given with ``--config``, merged last.
+    shipped : path-like, optional
+        The file that is read where none is given.
 
     Returns
     -------
     dict
-        ``config`` itself, without null sections, where no file resets anything.
+        ``config`` itself, without null sections, where nothing is reset.
     """
-    contents = [load_yaml(path) or {} for path in files]
-    if not any(_resets(content) for content in contents[1:]):
+    base = list(files) or [shipped] * (shipped is not None)
+    if not base:
+        return _without_null(config)
+    contents = [load_yaml(path) or {} for path in base]
+    if not any(_resets(content) for content in (*contents[1:], dict(command_line))):
         return _without_null(config)
     merged: dict[str, Any] = {}
     for content in contents:
@@ -110,7 +120,7 @@ def check_demo(
                 f"`cohorts: {{{left[0]}: null}}`",
             )
         notes.append(f"simulated cohorts beside cohorts read from files: {', '.join(simulated)}")
-    elif simulated and files:
+    elif simulated and given:
         notes.append(f"every cohort of this run is simulated: {', '.join(simulated)}")
     if own:
         sizes = [
