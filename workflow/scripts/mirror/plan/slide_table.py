@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ..core.names import FORBIDDEN, LONGEST, safe_name
 from ..core.regular_file import refuse_irregular, require_regular
 
 SLIDE_COLUMNS = ("slide_id", "patient_id", "slide_path", "mpp")
+NAMED, LEAST_NAMED = 0.8, 4
+_BREAK = re.compile(r"[^0-9A-Z]")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def read_slide_table(path: str | Path) -> list[SlideRow]:
                     remedy=f"rename `{near[0]}`?" if near else "see config/README.md",
                 )
             slides: list[SlideRow] = []
+            short, number = (0, 0), 0  # the last row with fewer fields than the header; the last row
             seen: dict[str, tuple[int, str]] = {}  # row and spelling of each name
             owners: dict[tuple[int, int | str], tuple[int, str]] = {}  # row and patient of each file
             for number, row in enumerate(rows, start=2):
@@ -90,7 +94,13 @@ def read_slide_table(path: str | Path) -> list[SlideRow]:
                         row=f"row {number}",
                         remedy="quote paths that hold the separator, or separate by tabs",
                     )
+                if None in row.values():
+                    short = number, sum(value is not None for value in row.values())
                 written, patient = (row["slide_id"] or "").strip(), (row["patient_id"] or "").strip()
+                if (written, patient) == SLIDE_COLUMNS[:2]:
+                    raise InputError(
+                        "the header is repeated here", file=file, row=f"row {number}", remedy="delete the line"
+                    )
                 if not written or not patient:
                     raise InputError("slide_id or patient_id is empty", file=file, row=f"row {number}")
                 if FORBIDDEN.search(patient.replace("/", "").replace("\\", "")) or len(patient) > LONGEST:
@@ -145,7 +155,15 @@ def read_slide_table(path: str | Path) -> list[SlideRow]:
         raise InputError("not a UTF-8 text table", file=file) from None
     if not slides:
         raise InputError("the slide table has no rows", file=file)
+    if short[0] == number and not _ends_in_a_line(path):
+        raise InputError(
+            f"the table ends in the middle of a line: {short[1]} fields where the header has {len(columns)}",
+            file=file,
+            row=f"row {number}",
+            remedy="copy it again, or complete its last line",
+        )
     _check_swapped(slides, file)
+    _check_prefixes(slides, file)
     return slides
 
 
@@ -215,6 +233,38 @@ def _check_barcodes(slide: str, patient: str, where: str, file: str, row: int) -
                 f"{name} is of patient {other.patient}, patient_id is `{patient}`",
                 file=file,
                 row=f"row {row}",
+                remedy="correct the row; all rows, if a column was sorted or shifted by itself",
+            )
+
+
+def _ends_in_a_line(path: str | Path) -> bool:
+    with open(path, "rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read() in (b"\n", b"\r")
+
+
+def _check_prefixes(slides: list[SlideRow], file: str) -> None:
+    """Refuse a row whose slide is named after another patient of the table.
+
+    Where at least `NAMED` of the slides begin with a patient's identifier (``P07-A.svs`` of ``P07``), one that begins
+    with that of another patient shows a column that was sorted or shifted by itself.
+    """
+    patients = {slide.patient_id.upper() for slide in slides}
+    begins: list[tuple[str, bool]] = []  # the longest patient that a slide's name begins with; whether its own does
+    for slide in slides:
+        name, own = slide.slide_id.upper(), slide.patient_id.upper()
+        ends = [len(name), *(match.start() for match in _BREAK.finditer(name))]
+        known = [name[:end] for end in ends if name[:end] in patients]
+        begins.append((max(known, key=len, default=""), own in known))
+    if len(slides) < LEAST_NAMED or sum(bool(owner) for owner, _ in begins) < NAMED * len(slides):
+        return
+    for number, (slide, (owner, own_too)) in enumerate(zip(slides, begins, strict=True), start=2):
+        if owner and not own_too and patient_of(owner) != patient_of(slide.patient_id.upper()):
+            raise InputError(
+                f"slide `{slide.slide_id}` begins with the identifier of patient `{owner}`, patient_id is "
+                f"`{slide.patient_id}`",
+                file=file,
+                row=f"row {number}",
                 remedy="correct the row; all rows, if a column was sorted or shifted by itself",
             )
 
