@@ -15,6 +15,7 @@ if USE_CONDA:
 from mirror.plan import environments
 from mirror.plan.registry import find_baselines
 from mirror.config.checks import start_files
+from mirror.plan.partners import partner_files, partners
 from mirror.config.files import check_demo, merge_files
 from mirror.config.resolve import load_yaml
 from mirror.core import surroundings

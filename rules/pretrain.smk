@@ -9,6 +9,7 @@ rule pretrain_mirror:
         transform=P.transform,
         features=lambda w: PLAN.feature_tables(w.cohort, w.encoder),
         start=lambda w: start_files(PLAN.variants[w.variant]),
+        partners=lambda w: partner_files(PLAN, w.variant, w.cohort, w.encoder),
     output:
         checkpoint=P.model,
         log_tsv=P.training_log,
@@ -30,6 +31,8 @@ rule pretrain_mirror:
         min_focus=CONFIG["embed"]["min_focus"],
         features=lambda w: P.features_folder.of(w),
         state=lambda w: (P.training_state.of(w)),
+        partners=lambda w: partners(PLAN, w.variant, w.cohort, w.encoder),
+        rna_tolerance=CONFIG["audit"]["rna_tolerance"],
         code=code("pretrain_mirror"),
     message:
         "Pre-training {wildcards.variant} on {wildcards.cohort} ({wildcards.encoder}), {wildcards.scheme} {wildcards.fold}"

@@ -31,6 +31,8 @@ if "snakemake" in globals():
                 state_dir=str(smk.params.state),
                 threads=smk.threads,
                 min_focus=smk.params.get("min_focus"),
+                partners=[dict(partner) for partner in smk.params.get("partners", [])],
+                rna_tolerance=float(smk.params.get("rna_tolerance", 1e-3)),
             ),
             gpus=smk.params.get("gpus", 1),
             gpu_share=smk.resources.get("gpu_share", 1),

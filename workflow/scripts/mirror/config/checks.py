@@ -97,6 +97,26 @@ def check_shots(evaluation: Mapping[str, Any], source: str = "config") -> None:
         )
 
 
+def check_partners(
+    variants: Mapping[str, Mapping[str, Any]], cohorts: Mapping[str, Mapping[str, Any]], source: str = "config"
+) -> None:
+    """Refuse cohorts to learn from that are not there, or that are pooled.
+
+    Parameters
+    ----------
+    variants, cohorts : mapping
+        Complete settings by name.
+    """
+    for name, settings in variants.items():
+        for partner in settings["train"]["with"]:
+            if partner not in cohorts or cohorts[partner]["joint"]:
+                raise InputError(
+                    f"variant `{name}`: `train.with`: `{partner}` is not a cohort read from files",
+                    file=source,
+                    remedy=f"name some of {', '.join(c for c in cohorts if not cohorts[c]['joint'])}",
+                )
+
+
 def start_files(settings: Mapping[str, Any]) -> list[str]:
     """Files of the weights that a variant starts from."""
     return [settings["train"][key] for key in START_KEYS if settings["train"][key]]

@@ -37,7 +37,8 @@ def json_schema() -> dict:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     for name, model in _models(Config, {}).items():
         node = schema if name == "Config" else schema["$defs"][name]
-        for key, field in model.model_fields.items():
+        for name, field in model.model_fields.items():
+            key = field.alias or name
             node["properties"][key].pop("title", None)
             if field.default_factory is not None:
                 value = field.get_default(call_default_factory=True)

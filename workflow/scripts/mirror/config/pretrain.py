@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .base import Settings
 from .checks import contradiction
@@ -121,6 +121,8 @@ class StyleSettings(Settings):
 class TrainSettings(Settings):
     """Optimisation."""
 
+    model_config = ConfigDict(serialize_by_alias=True)  # `with` is no name for an attribute
+
     epochs: int = Field(
         100,
         ge=0,
@@ -151,6 +153,17 @@ class TrainSettings(Settings):
     )
     encode_tokens: int = Field(
         32_768, ge=0, description="Patches per slide at most in encoding, a fixed seeded subset of more; 0 takes all."
+    )
+    partners: list[str] = Field(
+        default_factory=list,
+        alias="with",
+        description="Other cohorts to learn from: all their patients are trained on besides the fold's training "
+        "patients. Evaluation stays within each cohort. A cohort that names itself is passed over.",
+    )
+    scale: Literal["per_cohort", "fold"] = Field(
+        "per_cohort",
+        description="Scale of the cohorts of `with`: per_cohort standardises genes and patch features within each of "
+        "them; fold scales them as the fold's training patients.",
     )
     use_unpaired: bool = Field(False, description="Training patients with one modality join retention.")
     validation_fraction: float = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,25 @@ from ..core.seeds import stream
 from ..io.features import FeatureFile
 
 log = logging.getLogger("mirror.bags")
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``x * scale + shift`` of each patch feature, float32 (D,) each."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    @classmethod
+    def between(cls, source: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray]) -> Affine:
+        """The map that brings one location and scale (D,) to another."""
+        scale = target[1] / source[1]
+        shift = target[0] - scale * source[0]
+        return cls(torch.from_numpy(scale.astype(np.float32)), torch.from_numpy(shift.astype(np.float32)))
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Map (k, D)."""
+        return rows * self.scale + self.shift
 
 
 class BagSource:
@@ -35,6 +55,8 @@ class BagSource:
         Order of the tokens: as drawn, or as on the slide.
     min_focus : float, optional
         Leave out tiles whose focus score is lower; a slide that would keep none keeps all.
+    maps : mapping of str to Affine, optional
+        What the features of a slide go through when they are read.
 
     Raises
     ------
@@ -49,7 +71,9 @@ class BagSource:
         n_tiles: Mapping[str, int] | None = None,
         order: str = "random",
         min_focus: float | None = None,
+        maps: Mapping[str, Affine] | None = None,
     ) -> None:
+        self.maps = dict(maps or {})
         self._files: dict[str, Path] = {}
         self._opened: dict[str, FeatureFile] = {}
         self._sharp: dict[str, np.ndarray] = {}
@@ -151,10 +175,13 @@ class BagSource:
         if slide not in self._kept:
             features = self._opened[slide]
             if not self.cached:
-                return torch.from_numpy(features.all() if index is None else features.rows(index))
-            self._kept[slide] = torch.from_numpy(features.all())
+                return self._mapped(slide, torch.from_numpy(features.all() if index is None else features.rows(index)))
+            self._kept[slide] = self._mapped(slide, torch.from_numpy(features.all()))
         kept = self._kept[slide]
         return kept.clone() if index is None else kept.index_select(0, torch.from_numpy(index))
+
+    def _mapped(self, slide: str, rows: torch.Tensor) -> torch.Tensor:
+        return self.maps[slide](rows) if slide in self.maps else rows
 
     def draw(self, slide: str, tokens: int, seed: int, epoch: int | str) -> np.ndarray:
         """Row numbers of a bag, int64 (tokens,): without replacement, or with where the slide has fewer."""

@@ -22,6 +22,7 @@ from ..rna.transform import Transform
 from .bags import BagSource
 
 log = logging.getLogger("mirror.training")
+PARTNER = "partner"  # the set of patients of other cohorts, who are trained on and neither tested nor watched
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PairedData:
     Attributes
     ----------
     patients : DataFrame
-        Indexed by patient_id; ``set`` (train, test or empty) and the columns of ``patients.tsv``.
+        Indexed by patient_id; ``set`` (train, test, partner or empty) and the columns of ``patients.tsv``.
     slides : DataFrame
         slide_id, patient_id and, for pooled cohorts, cohort; sorted by slide_id.
     bags : BagSource or None
@@ -118,7 +119,11 @@ class PairedData:
         for slide in self.slides["slide_id"]:
             path = self.bags.path(slide) if self.bags else None
             sha256.update(str(path.stat().st_size if path else slide).encode())
-        sha256.update("\n".join([*self.genes, *self.rna_patients]).encode())
+            if self.bags and slide in self.bags.maps:
+                used = self.bags.maps[slide]
+                sha256.update(used.scale.numpy().tobytes() + used.shift.numpy().tobytes())
+        sha256.update("
+".join([*self.genes, *self.rna_patients]).encode())
         sha256.update(np.ascontiguousarray(self.rna).tobytes())
         return sha256.hexdigest()
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..config.checks import check_shots, check_starts
+from ..config.checks import check_partners, check_shots, check_starts
 from ..config.resolve import NAME, check_names, load_schema, load_yaml, resolve, resolve_variants
 from ..core.errors import InputError
 from ..core.reserved import CEILING, INPUT
@@ -46,6 +46,7 @@ class Plan(PlannedTargets):
         self.presets = presets
         self.variants = resolve_variants(self.config, presets, schema)
         check_starts(self.variants, self.config["audit"]["allow"])
+        check_partners(self.variants, self.config["cohorts"])
         self.cohorts = list(self.config["cohorts"])
         self.results = self.config["results"]
         self.paths = Paths(self.results)

@@ -39,6 +39,10 @@ class Job:
         Outputs, see `mirror.training.loop.pretrain`.
     threads : int
         CPU threads of the job.
+    partners : list of dict
+        Other cohorts to learn from, see `mirror.dataset.partners.Partner`.
+    rna_tolerance : float
+        Largest difference of expression vectors that count as the same.
     """
 
     patients: str
@@ -57,6 +61,8 @@ class Job:
     feature_status: list[str] = field(default_factory=list)
     threads: int = 1
     min_focus: float | None = None
+    partners: list[dict] = field(default_factory=list)
+    rna_tolerance: float = 1e-3
 
 
 def run_job(job: Job, gpus: int = 1, share: int = 1, processes: int | None = None) -> None:
@@ -93,6 +99,7 @@ def train_here(job: Job) -> None:
 
     from ..compute.device import choose_device
     from ..dataset.paired import load_paired
+    from ..dataset.partners import Partner, add_partners
     from .distributed import process_group
     from .loop import pretrain
 
@@ -114,6 +121,18 @@ def train_here(job: Job) -> None:
             order=settings.train.token_order,
             min_focus=job.min_focus,
         )
+        if job.partners:
+            data = add_partners(
+                data,
+                [Partner(**partner) for partner in job.partners],
+                scale=settings.train.scale,
+                expression=job.expression,
+                transform=job.transform,
+                features_dir=job.features_dir,
+                tolerance=job.rna_tolerance,
+                cache_gb=settings.train.cache_gb / group.world,
+                seed=job.seed,
+            )
         pretrain(
             data,
             settings,

@@ -21,7 +21,7 @@ from ..core.seeds import torch_seed
 from ..core.version import __version__
 from ..dataset.epochs import EpochPlan, Visit
 from ..dataset.loader import BagLoader
-from ..dataset.paired import PairedData
+from ..dataset.paired import PARTNER, PairedData
 from ..io.checkpoints import defining_config, save_checkpoint
 from ..model.input_statistics import fit_input
 from ..model.mirror import Mirror, build_model
@@ -121,7 +121,7 @@ class _Run:
         train = settings.train
         members = data.members("train")
         self.validation_patients = data.validation_patients(train.validation_fraction, seed)
-        self.patients = sorted(set(members) - set(self.validation_patients))
+        self.patients = sorted({*members, *data.members(PARTNER)} - set(self.validation_patients))
         self.pairs = data.pairs(self.patients)
         least = max(2, group.world)
         if len(self.pairs) < least:
