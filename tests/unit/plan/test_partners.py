@@ -49,3 +49,18 @@ def test_a_cohort_without_the_encoder_is_named(root, tmp_path):
     found = plan(root, ["F"], F={"samples": str(samples), "features": features, **RNA_ONLY})
     with pytest.raises(InputError, match="cohort `F` has no patch features of encoder `demo-random`"):
         partners(found, "more", "A", "demo-random")
+
+
+def test_external_validation_on_a_cohort_that_was_learnt_from_is_refused(root):
+    """Before anything is trained; the other direction is no contradiction."""
+    for source, target, refused in (("A", "B", True), ("B", "A", False)):
+        config = {
+            "cohorts": {"A": {"simulate": {"patients": 12}}, "B": {"simulate": {"patients": 12}}},
+            "variants": {"more": {"preset": "mirror_plus", "train": {"with": ["B"]}}},
+            "evaluation": {"transfer": [{"source": source, "target": target}]},
+        }
+        if refused:
+            with pytest.raises(InputError, match=r"variant `more` learns from cohort `B`.*on which models of `A`"):
+                Plan.read(config, root)
+        else:
+            assert Plan.read(config, root).transfers

@@ -58,6 +58,7 @@ class Plan(PlannedTargets):
         for name in self.cohorts:
             self.selecting_task(name)
         self.transfers = find_transfers(self)
+        check_external(self)
 
     @classmethod
     def read(cls, config: dict, base: Path) -> Plan:
@@ -366,3 +367,22 @@ def find_transfers(plan: Plan) -> list[Transfer]:
     if clash:
         raise InputError(f"the split scheme `{clash.pop()}` has the name of a transfer", remedy="rename the scheme")
     return out
+
+
+def check_external(plan: Plan) -> None:
+    """Refuse external validation on a cohort that a variant learns from.
+
+    Raises
+    ------
+    InputError
+        Now, since the leak audit would say so only after training.
+    """
+    for transfer in plan.transfers:
+        for name, settings in plan.variants.items():
+            seen = set(plan.members(transfer.target)) & set(settings["train"]["with"])
+            if seen:
+                raise InputError(
+                    f"variant `{name}` learns from cohort `{min(seen)}` (`train.with`), on which models of "
+                    f"`{transfer.source}` are to be validated",
+                    remedy="take the cohort out of train.with, or out of evaluation.transfer",
+                )
