@@ -122,8 +122,7 @@ class PairedData:
             if self.bags and slide in self.bags.maps:
                 used = self.bags.maps[slide]
                 sha256.update(used.scale.numpy().tobytes() + used.shift.numpy().tobytes())
-        sha256.update("
-".join([*self.genes, *self.rna_patients]).encode())
+        sha256.update("\n".join([*self.genes, *self.rna_patients]).encode())
         sha256.update(np.ascontiguousarray(self.rna).tobytes())
         return sha256.hexdigest()
 
