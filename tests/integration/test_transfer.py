@@ -143,6 +143,15 @@ def test_without_the_transfer_nothing_else_runs_again(halves, tmp_path):
     file = tmp_path / "off.yaml"
     file.write_text(yaml.safe_dump(config))
     jobs = set(type(workflow)(workflow.root, workflow.folder, file).planned())
-    after = {"compute_metrics", "make_tables", "make_report", "plot_summary", "plot_class", "plot_survival", "all"}
+    after = {
+        "compute_metrics",
+        "make_tables",
+        "make_report",
+        "plot_summary",
+        "plot_class",
+        "plot_survival",
+        "plot_risk",
+        "all",
+    }
     assert "compute_metrics" in jobs
     assert jobs <= after, jobs - after
