@@ -18,6 +18,7 @@ from mirror.config.checks import start_files
 from mirror.plan.partners import partner_files, partners
 from mirror.config.files import check_demo, merge_files
 from mirror.config.resolve import load_yaml
+from mirror.config.shorthand import files_of
 from mirror.core import surroundings
 from mirror.core.code_hash import code_hash
 from mirror.core.protocols import is_curve, shots, table_shots
@@ -185,10 +186,11 @@ def slide_source(wildcards):
 
 
 def expression_file(wildcards):
+    """The files of a cohort's expression."""
     cohort = PLAN.cohort(wildcards.cohort)
     if cohort["simulate"]:
         return f"{PLAN.simulated_folder(wildcards.cohort)}/counts.tsv"
-    return cohort["expression"]["path"]
+    return [cohort["expression"]["path"], *cohort["expression"]["further"]]
 
 
 def expression_source(wildcards):
@@ -203,18 +205,17 @@ def expression_source(wildcards):
 
 
 def wanted_patients(wildcards):
-    """The slide table, where only its patients' columns of a large matrix are needed."""
+    """The slide tables, where only their patients' columns of a large matrix are needed."""
     cohort = PLAN.cohort(wildcards.cohort)
-    return (
-        cohort["samples"] if cohort["samples"] and cohort["require"] == "both" else []
-    )
+    return files_of(cohort["samples"]) if cohort["require"] == "both" else []
 
 
 def clinical_file(wildcards):
+    """The clinical tables of a cohort, without those that are joined to them."""
     cohort = PLAN.cohort(wildcards.cohort)
     if cohort["simulate"]:
         return f"{PLAN.simulated_folder(wildcards.cohort)}/clinical.tsv"
-    return cohort["clinical"]["path"]
+    return [cohort["clinical"]["path"], *cohort["clinical"]["further"]]
 
 
 def clinical_also(wildcards):

@@ -1,5 +1,6 @@
 """Read a cohort's clinical table from any supported format to one row per patient, without outcomes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def main(
     out: Path,
     report: Path | None = None,
     facts: Path | None = None,
-    samples: Path | None = None,
+    samples: Sequence[Path] = (),
 ) -> None:
     """Read ``source`` and write the table, its report and its facts.
 
@@ -32,12 +33,13 @@ def main(
         JSON of what was found, left out and suspected.
     facts : pathlib.Path, optional
         JSON of what was read as what.
-    samples : pathlib.Path, optional
-        The slide table: the column whose values meet its patients holds the patients.
+    samples : sequence of pathlib.Path
+        The slide tables: the column whose values meet their patients holds the patients.
     """
-    found = Facts(source["path"])
-    patients = [row.patient_id for row in read_slide_table(samples)] if samples is not None else None
-    table, said = read_clinical(ClinicalSource(**source), patients, found)
+    given = ClinicalSource(**source)
+    found = Facts(given.about)
+    patients = [row.patient_id for row in read_slide_table(samples)] if samples else None
+    table, said = read_clinical(given, patients, found)
     # Outcomes are read per target: a table of patients that holds none depends on none.
     table = table.drop(columns=[name for name in OUTCOME_COLUMNS if name in table])
     said["flow"] = [row for row in said["flow"] if not row["step"].startswith("follow-up")]
@@ -64,7 +66,7 @@ if "snakemake" in globals():
             out=Path(smk.output.clinical),
             report=Path(smk.output.report),
             facts=Path(smk.output.facts),
-            samples=Path(str(smk.input.samples)) if smk.input.samples else None,
+            samples=[Path(path) for path in smk.input.samples],
         ),
         smk.log[0],
     )

@@ -1,5 +1,6 @@
 """Read a cohort's expression from any supported file to one row per patient."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def main(
     out: Path,
     cohort: str = "",
     patients: list[str] | None = None,
-    samples: Path | None = None,
+    samples: Sequence[Path] = (),
     facts: Path | None = None,
 ) -> None:
     """Read ``source`` and write ``out``.
@@ -30,18 +31,19 @@ def main(
         The cohort's name.
     patients : list of str, optional
         The cohort's patients; only their samples are read.
-    samples : pathlib.Path, optional
-        Any table with a ``patient_id`` column, in place of ``patients``.
+    samples : sequence of pathlib.Path
+        Any tables with a ``patient_id`` column, in place of ``patients``.
     facts : pathlib.Path, optional
         JSON of what was read as what.
     """
-    if samples is not None:
-        table = read_table(samples)
+    for path in samples:
+        table = read_table(path)
         if "patient_id" not in table:
-            raise missing_column("patient_id", table.columns, samples)
+            raise missing_column("patient_id", table.columns, path)
         patients = sorted({*(patients or []), *table["patient_id"]} - {""})
-    found = Facts(source["path"])
-    adata, _ = read_expression(ExpressionSource(**source), patients, cohort, found)
+    given = ExpressionSource(**source)
+    found = Facts(given.about)
+    adata, _ = read_expression(given, patients, cohort, found)
     write_expression(adata, out)
     if facts is not None:
         found.write(facts)
@@ -57,7 +59,7 @@ if "snakemake" in globals():
             out=Path(snakemake.output[0]),
             cohort=snakemake.wildcards.get("cohort", ""),
             patients=snakemake.params.get("patients"),
-            samples=snakemake.input.get("patients") or None,
+            samples=[Path(path) for path in snakemake.input.get("patients", [])],
             facts=Path(snakemake.output.facts),
         ),
         snakemake.log[0],

@@ -1,6 +1,7 @@
 """Read one target of a cohort: who has which outcome."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def main(
     out: Path,
     flow: Path,
     facts: Path,
-    samples: Path | None = None,
+    samples: Sequence[Path] = (),
 ) -> None:
     """Read the target's columns and write its outcomes, its steps of the cohort flow and its facts.
 
@@ -37,14 +38,15 @@ def main(
     patients, study : Path
         The cohort's patients; and all patients of the study, among whom a rare value is rare.
     out, flow, facts : Path
-    samples : Path, optional
-        The slide table: the column whose values meet its patients holds the patients.
+    samples : sequence of Path
+        The slide tables: the column whose values meet their patients holds the patients.
     """
     rules = Target.of(target).rules
-    found = Facts(source["path"])
-    people = [row.patient_id for row in read_slide_table(samples)] if samples is not None else None
-    table, report = read_clinical(ClinicalSource(**source), people, found)
-    raw = raw_outcome(table, target["kind"], target.get("column"), str(source["path"]))
+    given = ClinicalSource(**source)
+    found = Facts(given.about)
+    people = [row.patient_id for row in read_slide_table(samples)] if samples else None
+    table, report = read_clinical(given, people, found)
+    raw = raw_outcome(table, target["kind"], target.get("column"), given.about)
     raw = raw[raw["patient_id"].isin(set(read_table(study, ["patient_id"])["patient_id"]))].reset_index(drop=True)
     if "label" in raw:
         raw = raw.assign(label=raw["label"].map(lambda v: escape_formula(printable(v)) if isinstance(v, str) else v))
@@ -82,7 +84,7 @@ if "snakemake" in globals():
             out=Path(smk.output.outcomes),
             flow=Path(smk.output.flow),
             facts=Path(smk.output.facts),
-            samples=Path(str(smk.input.samples)) if smk.input.samples else None,
+            samples=[Path(path) for path in smk.input.samples],
         ),
         smk.log[0],
     )

@@ -143,3 +143,38 @@ def test_a_column_twice_and_blanks_in_the_header(tmp_path):
     path.write_text("slide_id;patient_id;slide_path;mpp\ns1;P1;a.svs;0,25 um/px\n")
     with pytest.raises(InputError, match=r"row 2.*`0,25 um/px`, not a number"):
         read_slide_table(path)
+
+
+def several(folder, *tables):
+    """Slide tables ``t0.tsv``, ``t1.tsv`` ..."""
+    out = []
+    for number, rows in enumerate(tables):
+        path = folder / f"t{number}.tsv"
+        write(folder, *rows).rename(path)
+        out.append(str(path))
+    return out
+
+
+def test_several_tables_are_one(tmp_path):
+    tables = several(tmp_path, [("s1", "P1", "a.svs")], [("s2", "P2", "b.svs"), ("s3", "P1", "c.svs")])
+    assert [(row.slide_id, row.patient_id) for row in read_slide_table(tables)] == [
+        ("s1", "P1"),
+        ("s2", "P2"),
+        ("s3", "P1"),
+    ]
+    assert read_slide_table(tables[:1]) == read_slide_table(tables[0])
+
+
+def test_a_slide_stands_in_one_table(tmp_path):
+    tables = several(tmp_path, [("s1", "P1", "a.svs")], [("s2", "P2", "b.svs"), ("s1", "P1", "a.svs")])
+    with pytest.raises(InputError) as error:
+        read_slide_table(tables)
+    assert str(error.value).startswith(f"{tables[1]} (row 3): slide_id `s1` is also in row 2 of {tables[0]}")
+
+
+def test_one_file_under_patients_of_two_tables_is_refused(tmp_path):
+    slide = tmp_path / "a.svs"
+    slide.write_bytes(b"x")
+    tables = several(tmp_path, [("s1", "P1", str(slide))], [("s2", "P2", str(slide))])
+    with pytest.raises(InputError, match=r"also that of patient `P1` \(row 2 of .*t0.tsv\)"):
+        read_slide_table(tables)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from .base import Settings
-from .sources import ClinicalSource, ExpressionSource, FeatureSource
+from .sources import ClinicalSource, ExpressionSource, FeatureSource, or_paths
 from .targets import TargetSettings
 
 
@@ -24,8 +24,9 @@ class CohortSettings(Settings):
     """One cohort: simulated, read from files, or the union of others."""
 
     title: str | None = Field(None, description="Name shown in tables and figures.")
-    samples: str | None = Field(
-        None, description="Slide table: slide_id, patient_id, slide_path, optional mpp and mask."
+    samples: str | list[str] | None = Field(
+        None,
+        description="Slide table, or a list of slide tables: slide_id, patient_id, slide_path, optional mpp and mask.",
     )
     exclude_slides: str | None = Field(
         None, description="File of slides to leave out: one slide_id per line, a reason after a tab; `qc` makes it."
@@ -35,8 +36,14 @@ class CohortSettings(Settings):
         description="Folder of tissue masks drawn in QuPath: {slide_id}.geojson replaces or cuts a slide's mask. A "
         "column `mask` of the slide table does the same.",
     )
-    expression: ExpressionSource | None = Field(None, description="Expression.")
-    clinical: ClinicalSource | None = Field(None, description="Clinical table.")
+    expression: ExpressionSource | None = Field(
+        None, description="Expression; a path or a list of paths is short for {path: ...}.", json_schema_extra=or_paths
+    )
+    clinical: ClinicalSource | None = Field(
+        None,
+        description="Clinical table; a path or a list of paths is short for {path: ...}.",
+        json_schema_extra=or_paths,
+    )
     targets: dict[str, TargetSettings] = Field(
         default_factory=dict,
         description="Targets by name: {os: {kind: survival, endpoint: OS}}. Without any, `clinical.label` gives "

@@ -19,6 +19,7 @@ import yaml
 from ..core.errors import InputError
 from ..core.regular_file import refuse_irregular
 from .checks import contradiction
+from .shorthand import unfold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Names of cohorts, schemes, variants and encoders (the whole of it): parts of paths and of Snakemake's patterns."""
@@ -40,12 +41,14 @@ def load_yaml(path: str | Path) -> Any:
 
 
 def _follow(node: dict, root: dict) -> dict:
-    """Resolve a local reference and the `X or null` form that optional fields take."""
+    """Resolve a local reference, the `X or null` form of optional fields, and a section's short forms."""
     while True:
         if "$ref" in node:
             node = root["$defs"][node["$ref"].rsplit("/", 1)[1]]
         elif "anyOf" in node and len(kept := [n for n in node["anyOf"] if n.get("type") != "null"]) == 1:
             node = kept[0]
+        elif "anyOf" in node and len(sections := [n for n in node["anyOf"] if "$ref" in n]) == 1:
+            node = sections[0]  # the short forms are unfolded by now (`shorthand`)
         else:
             return node
 
@@ -121,7 +124,7 @@ def resolve(config: dict, schema: dict, source: str = "config") -> dict:
     InputError
         An unknown key (the nearest valid one is named) or a value out of range.
     """
-    filled = _fill(config, schema, schema, "", source)
+    filled = _fill(unfold(config, source), schema, schema, "", source)
     errors = jsonschema.Draft202012Validator(schema).iter_errors(filled)
     error = jsonschema.exceptions.best_match(errors)
     if error is not None:

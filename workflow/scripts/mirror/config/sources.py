@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema, model_validator
 
 from .base import Settings
+from .shorthand import long_form
+
+_TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+FirstPath = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, _TEXTS]})]
+"""A path, or a list of paths, whose later ones go to ``further``."""
 
 
-class ClinicalSource(Settings):
+class Files(Settings):
+    """A source that may be several files of one cohort."""
+
+    @property
+    def files(self) -> list[str]:
+        """All files, the first one first."""
+        return [self.path, *self.further]  # type: ignore[attr-defined]
+
+    @property
+    def about(self) -> str:
+        """The files as messages name them."""
+        return ", ".join(self.files)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfold(cls, given: Any) -> Any:
+        return long_form(given)
+
+
+class ClinicalSource(Files):
     """A clinical table. Event polarity and time unit follow from the format, or are named here."""
 
-    path: str = Field(description="The table.")
+    path: FirstPath = Field(
+        description="The table; or a list of tables of one format, of other patients or of other columns of the same."
+    )
+    further: list[str] = Field(default_factory=list, description="Tables after the first of a list in `path`.")
     also: list[str] = Field(
         default_factory=list,
         description="Further tables of the same patients, joined on the patient: the GDC portal's follow_up.tsv ...",
@@ -67,10 +94,14 @@ class FeatureSource(Settings):
     )
 
 
-class ExpressionSource(Settings):
+class ExpressionSource(Files):
     """Where a cohort's expression comes from. What the file holds is detected and stated."""
 
-    path: str = Field(description="File, or folder of GDC STAR-count files (nested folders are searched).")
+    path: FirstPath = Field(
+        description="File, or folder of GDC STAR-count files (nested folders are searched); or a list of them, joined "
+        "over the genes that all have."
+    )
+    further: list[str] = Field(default_factory=list, description="Files after the first of a list in `path`.")
     format: Literal["auto", "gdc_star", "xena", "cbioportal", "matrix", "reference", "porpoise", "h5ad"] = Field(
         "auto", description="File format; auto recognises it."
     )
@@ -112,3 +143,8 @@ class ExpressionSource(Settings):
         "clip", description="z-scores beyond extreme_z: clip to it, keep, drop the gene, or refuse; counted either way."
     )
     extreme_z: float = Field(10.0, gt=0, description="Bound of plausible z-scores, standard deviations.")
+
+
+def or_paths(schema: dict[str, Any]) -> None:
+    """Let the schema of an optional source take a path or a list of paths too."""
+    schema["anyOf"][1:1] = [{"type": "string"}, _TEXTS]

@@ -27,8 +27,9 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
     if slide_patients is not None:
         groups["slides"] = {patient_id(p) for p in slide_patients}
     if settings["expression"]:
-        found = Facts(settings["expression"]["path"])
-        adata, report = read_expression(ExpressionSource(**settings["expression"]), found=found)
+        given = ExpressionSource(**settings["expression"])
+        found = Facts(given.about)
+        adata, report = read_expression(given, found=found)
         groups["expression"] = set(adata.obs_names)
         kind, why = report["values"]["kind"], report["values"]["reason"]
         yield Finding(
@@ -38,11 +39,11 @@ def check_tables(cohort: str, settings: dict[str, Any], slide_patients: set[str]
         )
         yield from findings_of(found, f"{cohort}: expression")
     if settings["clinical"]:
-        facts = Facts(settings["clinical"]["path"])
         wanted = slide_patients if settings["require"] == "both" else None
         named = settings.get("targets") or {}
-        source = patients_source(settings["clinical"]) if named else settings["clinical"]
-        table, report = read_clinical(ClinicalSource(**source), wanted, facts)
+        source = ClinicalSource(**(patients_source(settings["clinical"]) if named else settings["clinical"]))
+        facts = Facts(source.about)
+        table, report = read_clinical(source, wanted, facts)
         groups["clinical"] = set(table["patient_id"])
         table, _ = apply_labels(table, settings["label_map"], settings["exclude_labels"], settings["min_label_count"])
         labels = ", ".join(f"{k} {v}" for k, v in table["label"].value_counts().items()) or "none"

@@ -37,8 +37,9 @@ def check_target(
     place = f"{cohort}: target {name}"
     rules = Target.of({"name": name, **target}).rules
     try:
-        table, _ = read_clinical(ClinicalSource(**target_source(clinical, target)), wanted)
-        raw = raw_outcome(table, target["kind"], target["column"], str(clinical["path"]))
+        source = ClinicalSource(**target_source(clinical, target))
+        table, _ = read_clinical(source, wanted)
+        raw = raw_outcome(table, target["kind"], target["column"], source.about)
         known, _ = rules.apply(raw[raw["patient_id"].isin(set(people))], target)
     except InputError as error:
         return Finding(place, "problem", str(error))

@@ -6,9 +6,10 @@ import csv
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.barcodes import parse
 from ..core.barcodes import patient_id as patient_of
@@ -50,11 +51,16 @@ def _number(text: str, file: str, row: int) -> float | None:
         ) from None
 
 
-def read_slide_table(path: str | Path) -> list[SlideRow]:
+def read_slide_table(path: str | Path | Sequence[str | Path]) -> list[SlideRow]:
     """Read ``slide_id, patient_id, slide_path[, mpp, mask]`` (tab- or comma-separated).
 
     Slide names are brought to the one spelling that files are written under (`safe_name`), so that
     every step finds what another wrote; paths are left as they are, since the file system knows them so.
+
+    Parameters
+    ----------
+    path : path-like, or sequence of path-like
+        One table, or several of one cohort: a slide stands in one of them.
 
     Raises
     ------
@@ -62,6 +68,32 @@ def read_slide_table(path: str | Path) -> list[SlideRow]:
         A missing file or column, an empty or repeated identifier, a name that cannot be a file's;
         names the row.
     """
+    seen = _Seen({}, {})
+    files = [path] if isinstance(path, str | Path) else path
+    return [row for file in files for row in _read_one(file, seen)]
+
+
+class _Seen(NamedTuple):
+    """What the rows so far name."""
+
+    slides: dict[str, tuple[str, str]]
+    """Place (its row, and its table where it is another one) and spelling of each slide."""
+    files: dict[tuple[int, int | str], tuple[str, str]]
+    """Place and patient of each file."""
+
+
+def _place(number: int, table: str) -> str:
+    return f"row {number}\n{table}"
+
+
+def _from(place: str, table: str) -> str:
+    """A place as seen from a table: without the name of the same table."""
+    row, _, other = place.partition("\n")
+    return row if other == table else f"{row} of {other}"
+
+
+def _read_one(path: str | Path, known: _Seen) -> list[SlideRow]:
+    """Read one table; ``known`` holds the rows of those before it, and takes this one's."""
     file = str(path)
     refuse_irregular(path, "slide table")
     try:
@@ -84,8 +116,7 @@ def read_slide_table(path: str | Path) -> list[SlideRow]:
                 )
             slides: list[SlideRow] = []
             short, number = (0, 0), 0  # the last row with fewer fields than the header; the last row
-            seen: dict[str, tuple[int, str]] = {}  # row and spelling of each name
-            owners: dict[tuple[int, int | str], tuple[int, str]] = {}  # row and patient of each file
+            seen, owners = known
             for number, row in enumerate(rows, start=2):
                 if any(cell.strip() for cell in row.get(None, ())):  # type: ignore[call-overload]
                     raise InputError(
@@ -118,12 +149,12 @@ def read_slide_table(path: str | Path) -> list[SlideRow]:
                     first, spelling = seen[slide]
                     unlike = "" if spelling == written else ", its accents written as other Unicode characters"
                     raise InputError(
-                        f"slide_id `{slide}` is also in row {first}{unlike}",
+                        f"slide_id `{slide}` is also in {_from(first, file)}{unlike}",
                         file=file,
                         row=f"row {number}",
                         remedy="give every slide one row and a name of its own",
                     )
-                seen[slide] = number, written
+                seen[slide] = _place(number, file), written
                 where = (row.get("slide_path") or "").strip()
                 size, there = None, None
                 try:
@@ -133,10 +164,10 @@ def read_slide_table(path: str | Path) -> list[SlideRow]:
                 if there is not None:
                     size = there.st_size
                     file_key = (there.st_dev, there.st_ino or os.path.abspath(where))  # links are the same file
-                    first, owner = owners.setdefault(file_key, (number, patient))
+                    first, owner = owners.setdefault(file_key, (_place(number, file), patient))
                     if patient_of(owner) != patient_of(patient):
                         raise InputError(
-                            f"the file is also that of patient `{owner}` (row {first}): {where}",
+                            f"the file is also that of patient `{owner}` ({_from(first, file)}): {where}",
                             file=file,
                             row=f"row {number}",
                             remedy="a slide of two patients would be in training and test at once; keep one row",

@@ -37,9 +37,10 @@ from .columns import endpoint_of_name, find, patient_column
 from .doubts import compare_times, say_alike, say_cut, say_empty_rows, say_labels
 from .formats import PATIENT, READERS, detect_format
 from .joining import join_tables
-from .layout import read_raw
+from .layout import RawTable, read_raw
 from .plausibility import check_followup
 from .polarity import check_deaths
+from .stacking import compare_tables, stack_tables
 from .times import clean_times
 from .visits import canonical_ids, one_row_a_patient
 from .vital import agreement, check_agreement, check_lost, find_contradictions, lost_follow_up, settle
@@ -81,11 +82,10 @@ def read_clinical(
         When the file or a column is missing, a cell cannot be read, named columns cannot be used, or the events
         contradict the vital status.
     """
-    file = str(source.path)
-    facts = Facts(file) if facts is None else facts
+    file, names_of_files = str(source.path), ", ".join(Path(path).name for path in source.files)
+    facts = Facts(source.about) if facts is None else facts
     wanted = list(patients) if patients is not None else None
-    raw, units = read_raw(source.path, facts, WITHOUT)
-    raw = _selectable(raw)
+    raw, units = _read_table(source.path, facts)
     form = detect_format(raw, source, facts)
     names = PATIENT.get(form, usual.PATIENT)
     patient = patient_column(raw, source.patient, wanted, facts, names)
@@ -93,6 +93,12 @@ def read_clinical(
     say_empty_rows(raw, patient, facts)
     constant = raw[list(dict.fromkeys(c for c in (source.label, *fixed) if c in raw.columns))]
     raw[patient] = canonical_ids(_given_ids(raw[patient], patient, facts), wanted, facts, constant)
+    origin = None
+    if source.further:
+        stacked = stack_tables(raw, units, patient, form, source, wanted, facts, _read_table, _given_ids)
+        raw, units, origin = stacked
+        source = source.model_copy(update={"path": source.about, "further": []})  # as messages name the tables
+        file = source.path
     say_alike(raw[patient], facts)
     say_cut(raw[patient], wanted, facts)
     extra = join_tables(raw, patient, source, facts)
@@ -107,6 +113,9 @@ def read_clinical(
         _add_later(frame, later)
     else:
         frame["time_days"], frame["event"] = np.nan, np.nan
+    if origin is not None:
+        of_tables = frame.loc[frame.index.isin(origin.index)]
+        compare_tables(of_tables, of_tables.get("label"), origin.reindex(of_tables.index), facts)
     site = _site(frame, raw, source, said, facts)
     out = _canonical(frame, raw, source, site, facts)
     say_labels(out["label"], facts)
@@ -134,7 +143,7 @@ def read_clinical(
         found[str(kind)] = list(odd.index[odd == kind])
     out = settle(out, found, source.contradictions, facts)
     lost = lost_follow_up(out["event"], out["time_days"])
-    beside = [] if source.also else _beside(file)
+    beside = [] if source.also or origin is not None else _beside(file)
     one_sided = check_lost(lost, source.endpoint, facts, beside)
     silent = out["time_days"].notna() & out["event"].isna()
     if int(silent.sum()) >= max(3, 0.1 * len(out)):
@@ -144,7 +153,7 @@ def read_clinical(
     _say_columns(parsed, form, source, facts, overridden)
     report: dict[str, Any] = {
         "format": form,
-        "source": Path(file).name,
+        "source": names_of_files,
         "rows": len(raw),
         "patients": len(out),
         "one_means": parsed.one_means,
@@ -180,6 +189,12 @@ def read_clinical(
     report["facts"] = facts.to_dict()
     facts.log(log)
     return out, report
+
+
+def _read_table(path: str, facts: Facts) -> RawTable:
+    """A clinical table as text, without row numbers and gene columns."""
+    raw, units = read_raw(path, facts, WITHOUT)
+    return RawTable(_selectable(raw), units)
 
 
 def _selectable(raw: pd.DataFrame) -> pd.DataFrame:

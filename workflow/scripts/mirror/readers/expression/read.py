@@ -22,6 +22,7 @@ from .base import RawMatrix
 from .detect import detect_format
 from .doubts import doubts, refuse_log10, refuse_totals
 from .genes import canonical_genes, cut_after, merge_duplicate_genes, plain_name
+from .joining import Part, join_files
 from .rules import apply_value_rules
 from .samples import SampleSelector, one_row_a_patient
 from .values import settle_kind
@@ -41,12 +42,12 @@ READERS = {
 def read_expression(
     source: ExpressionSource, patients: Iterable[str] | None = None, cohort: str = "", found: Facts | None = None
 ) -> tuple[ad.AnnData, dict[str, Any]]:
-    """Read a cohort's expression.
+    """Read a cohort's expression, of one file or several.
 
     Parameters
     ----------
     source : ExpressionSource
-        Path, format and policies.
+        Path, format and policies. Several files are joined over the genes that all have (`join_files`).
     patients : iterable of str or None
         The cohort's patients (any TCGA barcode, or identifiers as the file has them); only their samples are
         read. None reads everyone.
@@ -70,6 +71,28 @@ def read_expression(
     InputError
         When the file cannot be used; says which, where and what to do.
     """
+    found = Facts(source.about) if found is None else found
+    if not source.further:
+        return _read_file(source, patients, cohort, found)
+    wanted = list(patients) if patients is not None else None
+    parts = []
+    for file in source.files:
+        own = Facts(file)
+        alone = source.model_copy(update={"path": file, "further": [], "constant_genes": "keep"})
+        adata, report = _read_file(alone, wanted, cohort, own, whole=False)
+        parts.append(Part(file, adata, report))
+        found.extend(own, prefix=f"{Path(file).name}: ")
+    both = Facts(source.about)
+    adata, report = join_files(parts, source, SampleSelector(source, wanted).patients, cohort, both)
+    both.log(log)
+    found.extend(both)
+    return adata, report
+
+
+def _read_file(
+    source: ExpressionSource, patients: Iterable[str] | None, cohort: str, found: Facts, whole: bool = True
+) -> tuple[ad.AnnData, dict[str, Any]]:
+    """Read one file; of a cohort of several (not ``whole``) no file has all patients."""
     form = source.format if source.format != "auto" else detect_format(source.path)
     selector = SampleSelector(source, patients)
     raw: RawMatrix = READERS[form](source, selector)
@@ -102,7 +125,7 @@ def read_expression(
         values, genes, kind, source.missing, source.constant_genes, source.extreme, source.extreme_z, file
     )
 
-    absent = sorted(selector.patients - set(obs.index)) if selector.patients is not None else []
+    absent = sorted(selector.patients - set(obs.index)) if selector.patients is not None and whole else []
     report: dict[str, Any] = {
         "cohort": cohort,
         "source": Path(source.path).name,
@@ -130,7 +153,7 @@ def read_expression(
     report["warnings"] = _warnings(report)
     for line in report["warnings"]:
         log.warning("%s: %s", report["source"], line)
-    _note_facts(report, raw, Facts(source.path) if found is None else found)
+    _note_facts(report, raw, found)
     log.info("%s: %d patients, %d genes, %s (%s)", report["source"], len(obs), len(genes), kind, form)
 
     var = genes.set_index("id", drop=True).rename_axis("gene")
