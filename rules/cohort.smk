@@ -220,7 +220,9 @@ rule make_splits:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=lambda w: CONFIG["splits"][w.scheme],
+        settings=lambda w: {
+            k: v for k, v in CONFIG["splits"][w.scheme].items() if k != "cohorts"
+        },
         seed=SEED,
         code=code("make_splits"),
     message:

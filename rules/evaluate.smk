@@ -126,7 +126,7 @@ rule evaluate_finetune:
 
 
 ALL_PREDICTIONS = [
-    *(p for c in PLAN.cohorts for p in PLAN.predictions(c)),
+    *(p for c in PLAN.evaluated for p in PLAN.predictions(c)),
     *(
         p
         for target, name in TRANSFER_PLACES
@@ -205,8 +205,8 @@ rule compute_metrics:
         predictions=ALL_PREDICTIONS,
         audits=[
             P.leaks_of_predictions.at(cohort=c, scheme=s)
-            for c in PLAN.cohorts
-            for s in CONFIG["splits"]
+            for c in PLAN.evaluated
+            for s in PLAN.schemes(c)
             if PLAN.predictions(c)
         ]
         + [
@@ -216,22 +216,20 @@ rule compute_metrics:
         truth=TRUTH,
         embeddings=[
             P.embeddings.at(cohort=c, encoder=e, scheme=s, variant=v, fold=f)
-            for c in PLAN.cohorts
+            for c in PLAN.evaluated
             if PLAN.trains(c)
             for e in PLAN.encoders_of(c)
-            for s in CONFIG["splits"]
+            for s in PLAN.schemes(c)
             for v in PLAN.variants
             for f in PLAN.folds(s)
         ],
         outcomes=[
-            P.outcomes.at(cohort=c, task=t)
-            for c in PLAN.cohorts
-            for t in PLAN.tasks(c)
+            P.outcomes.at(cohort=c, task=t) for c in PLAN.scored for t in PLAN.tasks(c)
         ],
         splits=[
             P.splits.at(cohort=c, scheme=s)
-            for c in PLAN.cohorts
-            for s in CONFIG["splits"]
+            for c in PLAN.evaluated
+            for s in PLAN.schemes(c)
         ],
     output:
         metrics=P.metrics,
@@ -252,7 +250,7 @@ rule compute_metrics:
         targets=[
             PLAN.target(c, t)
             for t in PLAN.all_tasks
-            for c in [next(c for c in PLAN.cohorts if t in PLAN.tasks(c))]
+            for c in [next(c for c in PLAN.evaluated if t in PLAN.tasks(c))]
         ],
         seed=SEED,
         code=code("compute_metrics"),

@@ -6,11 +6,11 @@ rule make_tables:
         notes=P.metrics_left_out,
         added=[path for s in CONFIG["splits"] for path in PLAN.added(s)],
         reported=reported_figures(),
-        leaks=expand(
-            P.leaks.at(cohort="{c}", scheme="{s}"),
-            c=PLAN.cohorts,
-            s=CONFIG["splits"],
-        )
+        leaks=[
+            P.leaks.at(cohort=c, scheme=s)
+            for c in PLAN.evaluated
+            for s in PLAN.schemes(c)
+        ]
         + TRANSFER_AUDITS,
     output:
         index=P.tables_index,
@@ -64,8 +64,8 @@ rule make_report:
         ],
         leaks=[
             P.audit.at(cohort=c, scheme=s, audit=name)
-            for c in PLAN.cohorts
-            for s in CONFIG["splits"]
+            for c in PLAN.evaluated
+            for s in PLAN.schemes(c)
             for name in [
                 "leaks",
                 *(f"leaks_{e}" for e in PLAN.encoders_of(c) if PLAN.trains(c)),
@@ -75,8 +75,8 @@ rule make_report:
         + TRANSFER_AUDITS,
         splits=[
             P.splits_report.at(cohort=c, scheme=s)
-            for c in PLAN.cohorts
-            for s in CONFIG["splits"]
+            for c in PLAN.evaluated
+            for s in PLAN.schemes(c)
         ]
         + [
             P.splits_report.at(cohort=target, scheme=name)

@@ -3,7 +3,7 @@ VARIANTS = list(PLAN.variants)
 # What figures and tables must know of every target that is evaluated.
 TARGET_TABLE = [
     {
-        **next(PLAN.target(c, t) for c in PLAN.cohorts if t in PLAN.tasks(c)),
+        **next(PLAN.target(c, t) for c in PLAN.evaluated if t in PLAN.tasks(c)),
         "title": PLAN.target_title(t),
         "primary": PLAN.kind(t).primary,
     }
@@ -11,13 +11,13 @@ TARGET_TABLE = [
 ]
 TITLES = {c: PLAN.cohort(c)["title"] or c for c in PLAN.cohorts}
 FIG = P.figures_folder
-TRAINED = [c for c in PLAN.cohorts if PLAN.trains(c)]
+TRAINED = [c for c in PLAN.evaluated if PLAN.trains(c)]
 # (cohort, encoder, scheme) of everything that is probed.
 PLACES = [
     (c, e, s)
-    for c in PLAN.cohorts
+    for c in PLAN.evaluated
     for e in PLAN.encoders_of(c) or ["none"]
-    for s in CONFIG["splits"]
+    for s in PLAN.schemes(c)
 ]
 
 # Figures of absolute risk, of survival targets.
@@ -89,7 +89,7 @@ def figure_list():
                     "what_it_adds",
                 )
             )
-    for c in PLAN.cohorts:
+    for c in PLAN.evaluated:
         out.append(
             ("Cohort", f"{FIG}/{c}/flow.png", f"{TITLES[c]}: cohort flow", "flow")
         )
@@ -105,7 +105,7 @@ def figure_list():
                     f"{TITLES[c]}: gene selection ({s})",
                     "genes",
                 )
-                for s in schemes
+                for s in PLAN.schemes(c)
             ]
     for c, e, s in PLACES:
         here, name = f"{FIG}/{c}/{e}/{s}", f"{TITLES[c]} ({e}, {s})"
@@ -183,6 +183,7 @@ def figure_list():
         out += [
             ("Ablation", f"{FIG}/{s}/ablation.png", f"Variants ({s})", "ablation")
             for s in schemes
+            if any(s in PLAN.schemes(c) for c in TRAINED)
         ]
     return out
 

@@ -6,7 +6,7 @@ TRUTH = [
     for c in SIMULATED
     if PLAN.trains(c)
     for e in PLAN.encoders_of(c)
-    for s in CONFIG["splits"]
+    for s in PLAN.schemes(c)
 ]
 
 

@@ -55,6 +55,11 @@ class CohortSettings(Settings):
     )
     simulate: SimulateSettings | None = Field(None, description="Draw a simulated cohort in place of reading files.")
     joint: list[str] = Field(default_factory=list, description="Cohorts to pool (pan-cancer), in place of files.")
+    evaluate: bool = Field(
+        True,
+        description="Whether the cohort has folds, models and results of its own; false for members of a pooled cohort "
+        "and targets of a transfer that need none.",
+    )
     joint_genes: Literal["intersection", "union"] = Field("intersection", description="Genes of a pooled cohort.")
     label_map: dict[str, str] = Field(default_factory=dict, description="Label mergers, e.g. {CCRCC: KIRC}.")
     exclude_labels: list[str] = Field(default_factory=list, description="Patients with these labels are left out.")

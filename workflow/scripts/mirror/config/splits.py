@@ -15,6 +15,9 @@ class SplitSettings(Settings):
     kind: Literal["stratified", "site", "published"] = Field(
         "stratified", description="stratified by label and event; site-preserving; or read from published files."
     )
+    cohorts: list[str] = Field(
+        default_factory=list, description="Cohorts that are divided this way; empty: all that are evaluated."
+    )
     folds: int = Field(5, ge=2, le=20, description="Folds.")
     repeats: int = Field(1, ge=1, le=50, description="Repeats of the whole cross-validation.")
     path: str | None = Field(None, description="Folder of splits_{k}.csv (kind published); {cohort} is filled in.")

@@ -17,6 +17,7 @@ from ..config.checks import check_partners, check_shots, check_starts
 from ..config.resolve import NAME, check_names, load_schema, load_yaml, resolve, resolve_variants
 from ..core.errors import InputError
 from ..core.reserved import CEILING, INPUT
+from .evaluated import check_evaluated, schemes_of
 from .paths import Paths
 from .planned_targets import PlannedTargets
 from .registry import check_baselines, find_baselines
@@ -43,11 +44,13 @@ class Plan(PlannedTargets):
         check_names(self.config)
         check_shots(self.config["evaluation"])
         check_targets(self.config, NAME)
+        check_evaluated(self.config)
         self.presets = presets
         self.variants = resolve_variants(self.config, presets, schema)
         check_starts(self.variants, self.config["audit"]["allow"])
         check_partners(self.variants, self.config["cohorts"])
         self.cohorts = list(self.config["cohorts"])
+        self.evaluated = [name for name in self.cohorts if self.schemes(name)]
         self.results = self.config["results"]
         self.paths = Paths(self.results)
         self.baselines = list(dict.fromkeys(self.config["evaluation"]["baselines"]))
@@ -55,7 +58,7 @@ class Plan(PlannedTargets):
         clash = set(self.variants) & {*find_baselines(), CEILING, INPUT}
         if clash:
             raise InputError(f"variant `{clash.pop()}` has a baseline's name", remedy="rename the variant")
-        for name in self.cohorts:
+        for name in self.evaluated:
             self.selecting_task(name)
         self.transfers = find_transfers(self)
         check_external(self)
@@ -80,6 +83,16 @@ class Plan(PlannedTargets):
     def members(self, name: str) -> list[str]:
         """The cohorts read from files that make up this one."""
         return self.cohort(name)["joint"] or [name]
+
+    def schemes(self, name: str) -> list[str]:
+        """Split schemes of a cohort: none where it is not evaluated on its own."""
+        return schemes_of(self.config, name)
+
+    @property
+    def scored(self) -> list[str]:
+        """Cohorts with predictions: those that are evaluated, and the targets of transfers."""
+        ranked = {transfer.target for transfer in self.transfers}
+        return [name for name in self.cohorts if name in ranked or name in self.evaluated]
 
     def simulated_folder(self, name: str) -> str:
         """Where a simulated cohort is written."""
@@ -266,7 +279,7 @@ class Plan(PlannedTargets):
     def predictions(self, name: str, encoder: str | None = None) -> list[str]:
         """Prediction files of a cohort: variants and baselines, every encoder, scheme and task."""
         out = []
-        for scheme in self.config["splits"]:
+        for scheme in self.schemes(name):
             for task in self.tasks(name):
                 for method, where in self.methods(name, task):
                     if encoder in (None, where):
@@ -285,7 +298,8 @@ class Plan(PlannedTargets):
         """What methods add to clinical covariates: one table for each cohort and target of a split scheme."""
         return [
             self.paths.added.at(cohort=name, scheme=scheme, task=task)
-            for name in self.cohorts
+            for name in self.evaluated
+            if scheme in self.schemes(name)
             for task in self.tasks(name)
             if self.methods(name, task)
         ]
@@ -349,6 +363,11 @@ def find_transfers(plan: Plan) -> list[Transfer]:
             what = f"{', '.join(sorted(related))} would be on both sides" if related else "named twice"
             raise InputError(f"{at}: {source} to {target}: {what}", remedy="name two different cohorts, once")
         seen.add((source, target))
+        if source not in plan.evaluated:
+            raise InputError(
+                f"{at}: no model is trained on `{source}`, which has `evaluate: false`",
+                remedy=f"set `cohorts.{source}.evaluate: true`",
+            )
         if not plan.trains(source):
             raise InputError(f"{at}: no model is trained on `{source}`, which lacks slides or expression")
         if not (plan.has_slides(target) or plan.has_rna(target)):
@@ -361,7 +380,7 @@ def find_transfers(plan: Plan) -> list[Transfer]:
                 f"{at}: {source} and {target} share no patch encoder", remedy="give both the same features"
             )
         for encoder in encoders:
-            for scheme in plan.config["splits"]:
+            for scheme in plan.schemes(source):
                 out.append(Transfer(source, target, encoder, scheme, entry["max_missing_genes"], tasks[0]))
     clash = {t.name for t in out} & set(plan.config["splits"])
     if clash:

@@ -21,12 +21,13 @@ class PlannedTargets(ABC):
     ----------
     config : dict
         The configuration with every default filled in.
-    cohorts : list of str
-        Names of the cohorts.
+    cohorts, evaluated : list of str
+        Names of the cohorts, and of those that are evaluated on their own.
     """
 
     config: dict[str, Any]
     cohorts: list[str]
+    evaluated: list[str]
 
     @abstractmethod
     def cohort(self, name: str) -> dict[str, Any]:
@@ -88,7 +89,7 @@ class PlannedTargets(ABC):
     @cached_property
     def all_tasks(self) -> list[str]:
         """Names of the targets that are evaluated in any cohort, short forms first."""
-        found = dict.fromkeys(task for name in self.cohorts for task in self.tasks(name))
+        found = dict.fromkeys(task for name in self.evaluated for task in self.tasks(name))
         return [t for t in self.config["evaluation"]["tasks"] if t in found] + [t for t in found if t not in SHORT]
 
     @cached_property

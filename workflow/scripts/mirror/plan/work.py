@@ -34,18 +34,18 @@ class Work:
 
 def count_work(plan: Plan) -> Work:
     """Count the jobs of a configuration by kind."""
-    schemes = list(plan.config["splits"])
-    folds = {scheme: len(plan.folds(scheme)) for scheme in schemes}
+    folds = {c: sum(len(plan.folds(scheme)) for scheme in plan.schemes(c)) for c in plan.evaluated}
     real = [c for c in plan.cohorts if not plan.cohort(c)["joint"]]
-    trained = [c for c in plan.cohorts if plan.trains(c)]
-    models = {c: len(plan.encoders_of(c)) * len(plan.variants) * sum(folds.values()) for c in trained}
+    trained = [c for c in plan.evaluated if plan.trains(c)]
+    models = {c: len(plan.encoders_of(c)) * len(plan.variants) * folds[c] for c in trained}
     jobs = {
         "tiling": sum(plan.n_shards(c) for c in real if plan.has_pixels(c)),
         "patch features": sum(plan.n_shards(c) * len(plan.encoders_of(c)) for c in real if plan.has_slides(c)),
-        "gene selection": sum(sum(folds.values()) for c in plan.cohorts if plan.has_rna(c)),
+        "gene selection": sum(n for c, n in folds.items() if plan.has_rna(c)),
         "pre-training": sum(models.values()),
         "embedding of patients": sum(models.values()),
-        "probes and baselines": sum(len(plan.predictions(c)) for c in plan.cohorts)
+        "probes and baselines": sum(len(plan.predictions(c)) for c in plan.evaluated)
         + len(plan.transfers) * len(plan.variants),
     }
-    return Work(jobs, models, min(plan.config["splits"][s]["folds"] for s in schemes))
+    used = {scheme for c in plan.evaluated for scheme in plan.schemes(c)}
+    return Work(jobs, models, min(plan.config["splits"][s]["folds"] for s in used))
