@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from dry_run import planned, snakemake
 from rules import ROOT
 
 TINY = ROOT / "tests" / "integration" / "tiny.yaml"
@@ -18,27 +17,6 @@ BEFORE_OUTCOMES = {
     "normalize_expression", "select_genes", "read_clinical", "build_cohort", "make_splits", "audit_leaks",
     "pretrain_mirror", "encode_cohort", "audit_models",
 }  # fmt: skip
-
-
-def snakemake(folder: Path, config: Path, *arguments: str) -> str:
-    """What Snakemake says."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, "--snakefile", str(ROOT / "Snakefile")]
-    done = subprocess.run(
-        [*command, "--directory", str(folder), "--configfile", str(config)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
-
-
-def planned(folder: Path, config: Path, *arguments: str) -> dict[str, int]:
-    """Jobs of a dry run by rule."""
-    jobs = {}
-    for line in snakemake(folder, config, "--dry-run", *arguments).partition("Job stats:")[2].splitlines()[3:]:
-        parts = line.split()
-        if len(parts) != 2 or not parts[1].isdigit():
-            break
-        jobs[parts[0]] = int(parts[1])
-    return jobs
 
 
 @pytest.fixture(scope="module")
