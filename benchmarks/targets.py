@@ -242,7 +242,7 @@ def parse() -> argparse.Namespace:
     """Command line, with what --quick changes filled in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real data (rna/, clinical/, pairs/)")
-    parser.add_argument("--cohorts", nargs="+", choices=["scanb", "brca"], default=["scanb", "brca"])
+    parser.add_argument("--cohorts", nargs="*", choices=["scanb", "brca"], default=["scanb", "brca"])
     parser.add_argument("--pairs", action="store_true", help="also TCGA-BRCA with slide features and pre-training")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder); results stay there")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
