@@ -72,8 +72,11 @@ def methods_text(config: dict) -> list[str]:
     probe, few = config["evaluation"]["probe"], config["evaluation"]["fewshot"]
     schemes = "; ".join(
         "{}: {} folds, {} repeats, {}".format(name, s["folds"], s["repeats"], s["kind"])
+        + (f", for {', '.join(s['cohorts'])}" if s.get("cohorts") else "")
         for name, s in config["splits"].items()
     )
+    unscored = [name for name, cohort in config["cohorts"].items() if not cohort.get("evaluate", True)]
+    whole = f" {', '.join(unscored)}: no folds, models or results of its own." if unscored else ""
     statistics = config["evaluation"]["statistics"]
     pairs = "; ".join(f"{t['source']} to {t['target']}" for t in config["evaluation"]["transfer"])
     transfer = (
@@ -86,7 +89,7 @@ def methods_text(config: dict) -> list[str]:
     )
     return [
         " ".join([*slides_text(config), expression]),
-        f"Folds are by patient ({schemes}), seed {config['seed']}, and the same for every method.",
+        f"Folds are by patient ({schemes}), seed {config['seed']}, and the same for every method.{whole}",
         f"MIRROR was pre-trained on each fold's training patients for {train['epochs']} epochs (width "
         f"{model['embed_dim']}, {model['tokens']} tiles a bag, batch {train['batch_size']}, learning rate "
         f"{train['lr']:g}); the number of epochs was fixed beforehand. Embeddings of all tiles were computed once and "
