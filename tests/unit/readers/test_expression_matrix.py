@@ -260,12 +260,12 @@ def test_script_reads_the_slide_tables_patients(tmp_path):
     (tmp_path / "samples.tsv").write_text(
         "slide_id\tpatient_id\ns1\tTCGA-BB-0004\ns2\tTCGA-BB-0004\ns3\tTCGA-ZZ-0001\n"
     )
-    main({"path": str(tmp_path / "m.csv")}, tmp_path / "x.raw.h5ad", "demo", samples=tmp_path / "samples.tsv")
+    main({"path": str(tmp_path / "m.csv")}, tmp_path / "x.raw.h5ad", "demo", samples=[tmp_path / "samples.tsv"])
     adata = ad.read_h5ad(tmp_path / "x.raw.h5ad")
     assert list(adata.obs_names) == ["TCGA-BB-0004"] and json.loads(adata.uns["mirror"])["cohort"] == "demo"
     (tmp_path / "samples.tsv").write_text("slide_id\tpatient\ns1\tTCGA-BB-0004\n")
     with pytest.raises(InputError, match="no column 'patient_id'"):
-        main({"path": str(tmp_path / "m.csv")}, tmp_path / "y.h5ad", samples=tmp_path / "samples.tsv")
+        main({"path": str(tmp_path / "m.csv")}, tmp_path / "y.h5ad", samples=[tmp_path / "samples.tsv"])
     assert not (tmp_path / "y.h5ad").exists()
 
 
