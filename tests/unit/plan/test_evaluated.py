@@ -56,9 +56,18 @@ def test_a_target_of_a_transfer_needs_no_folds(root):
     assert [(t.source, t.target, t.scheme) for t in p.transfers] == [("A", "B", "cv5")]
 
 
+def test_a_cohort_that_a_variant_learns_from_needs_no_folds(root):
+    p = plan(root, {"A": {}, "B": {"evaluate": False}}, variants={"mirror": {"train": {"with": ["B"]}}})
+    assert p.evaluated == ["A"]
+
+
 REFUSED = [
     ({"A": {"evaluate": False}}, {}, "no cohort is evaluated"),
-    ({"A": {}, "B": {"evaluate": False}}, {}, "cohort `B` has `evaluate: false`, and no pooled cohort or transfer"),
+    (
+        {"A": {}, "B": {"evaluate": False}},
+        {},
+        "cohort `B` has `evaluate: false`, and no pooled cohort, transfer or variant",
+    ),
     ({"A": {}}, {"splits": {"s": {"cohorts": ["AA"]}}}, "no cohort is called `AA`; did you mean `A`"),
     ({"A": {}, "B": {}}, {"splits": {"s": {"cohorts": ["A"]}}}, "cohort `B` has no split scheme"),
     (POOL, {"splits": {"s": {"cohorts": ["A", "pan"]}}}, "cohort `A` is not evaluated"),

@@ -57,8 +57,8 @@ class CohortSettings(Settings):
     joint: list[str] = Field(default_factory=list, description="Cohorts to pool (pan-cancer), in place of files.")
     evaluate: bool = Field(
         True,
-        description="Whether the cohort has folds, models and results of its own; false for members of a pooled cohort "
-        "and targets of a transfer that need none.",
+        description="Whether the cohort has folds, models and results of its own; false for members of a pooled "
+        "cohort, targets of a transfer and cohorts of `train.with` that need none.",
     )
     joint_genes: Literal["intersection", "union"] = Field("intersection", description="Genes of a pooled cohort.")
     label_map: dict[str, str] = Field(default_factory=dict, description="Label mergers, e.g. {CCRCC: KIRC}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..core.errors import InputError
@@ -27,8 +27,17 @@ def schemes_of(config: Mapping[str, Any], cohort: str) -> list[str]:
     return [name for name, scheme in config["splits"].items() if not scheme["cohorts"] or cohort in scheme["cohorts"]]
 
 
-def check_evaluated(config: Mapping[str, Any], source: str = "config") -> None:
+def check_evaluated(config: Mapping[str, Any], partners: Iterable[str] = (), source: str = "config") -> None:
     """Refuse schemes of cohorts that do not exist or are not evaluated, and cohorts that nothing reads.
+
+    Parameters
+    ----------
+    config : mapping
+        A resolved configuration.
+    partners : iterable of str
+        Cohorts that variants learn from (`train.with`).
+    source : str
+        The file's name, for messages.
 
     Raises
     ------
@@ -55,7 +64,7 @@ def check_evaluated(config: Mapping[str, Any], source: str = "config") -> None:
             remedy="set `evaluate: true` for one, such as the pooled cohort",
         )
     pooled = {member for cohort in cohorts.values() for member in cohort["joint"]}
-    ranked = {entry["target"] for entry in config["evaluation"]["transfer"]}
+    read = pooled | {entry["target"] for entry in config["evaluation"]["transfer"]} | set(partners)
     for name, cohort in cohorts.items():
         if cohort["evaluate"] and not schemes_of(config, name):
             raise InputError(
@@ -63,9 +72,9 @@ def check_evaluated(config: Mapping[str, Any], source: str = "config") -> None:
                 file=source,
                 remedy=f"add it to `splits.<name>.cohorts`, give it a scheme, or set `cohorts.{name}.evaluate: false`",
             )
-        if not cohort["evaluate"] and name not in pooled | ranked:
+        if not cohort["evaluate"] and name not in read:
             raise InputError(
-                f"cohort `{name}` has `evaluate: false`, and no pooled cohort or transfer reads it",
+                f"cohort `{name}` has `evaluate: false`, and no pooled cohort, transfer or variant reads it",
                 file=source,
                 remedy="remove it, or set `evaluate: true`",
             )

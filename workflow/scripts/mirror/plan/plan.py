@@ -44,11 +44,11 @@ class Plan(PlannedTargets):
         check_names(self.config)
         check_shots(self.config["evaluation"])
         check_targets(self.config, NAME)
-        check_evaluated(self.config)
         self.presets = presets
         self.variants = resolve_variants(self.config, presets, schema)
         check_starts(self.variants, self.config["audit"]["allow"])
         check_partners(self.variants, self.config["cohorts"])
+        check_evaluated(self.config, [name for v in self.variants.values() for name in v["train"]["with"]])
         self.cohorts = list(self.config["cohorts"])
         self.evaluated = [name for name in self.cohorts if self.schemes(name)]
         self.results = self.config["results"]
