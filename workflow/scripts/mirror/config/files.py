@@ -37,7 +37,7 @@ def merge_files(
     dict
         ``config`` itself, without null sections, where nothing is reset.
     """
-    base = list(files) or [shipped] * (shipped is not None)
+    base = list(files) or ([] if shipped is None else [shipped])
     if not base:
         return _without_null(config)
     contents = [load_yaml(path) or {} for path in base]
