@@ -75,7 +75,7 @@ def test_risk_within_stage_draws_each_stage_and_counts_the_rest(repeats):
     shown = [int(t.split("n = ")[1].split(",")[0]) for t in titles]
     assert sum(shown) == 300 - 75 - 3
     nobody = kaplan_meier_within_stage(rows, stage.where(stage.isna()), "")
-    assert "the stage of no patient is known" in nobody.axes[0].texts[0].get_text()
+    assert "has no stage of any patient" in nobody.axes[0].texts[0].get_text()
 
 
 def test_one_figure_of_each_for_the_last_method_and_files_of_the_others(tmp_path):

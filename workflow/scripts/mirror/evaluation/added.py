@@ -29,6 +29,7 @@ from ..targets.base import who_takes_part
 from ..targets.kind import COLUMN, Scoring
 from ..targets.registry import Target
 from .compare import TableRow, declared
+from .uncertainty import UNREFITTED_SPREAD
 
 FULL = ("linear", "supervised", "finetune")
 C = 1.0
@@ -156,6 +157,9 @@ def hazard_of_score(
     """Hazard ratio per standard deviation of the out-of-fold risk, adjusted for the covariates; likelihood-ratio test.
 
     Cox regression stratified by fold (Breslow's ties), the risk averaged over repeats. Empty where it has no maximum.
+    Scores of a cross-validation are not fixed covariates: without any signal their coefficient varies more than its
+    nominal standard error says. The error is widened as intervals of models that are not refitted are, and the
+    likelihood-ratio statistic divided by the square of the same factor (`mirror.evaluation.uncertainty`).
     """
     from statsmodels.duration.hazard_regression import PHReg
 
@@ -177,15 +181,15 @@ def hazard_of_score(
         )
     except (np.linalg.LinAlgError, ValueError):
         return {}
-    beta, error = float(more.params[-1]), float(more.bse[-1])
-    if not np.isfinite([beta, error]).all() or error > 10:
+    beta, error = float(more.params[-1]), UNREFITTED_SPREAD * float(more.bse[-1])
+    if not np.isfinite([beta, error]).all() or error > 10 * UNREFITTED_SPREAD:
         return {}
     z = norm.isf(0.025)
     return {
         "hazard_ratio": float(np.exp(beta)),
         "hr_low": float(np.exp(beta - z * error)),
         "hr_high": float(np.exp(beta + z * error)),
-        "lr_p": float(chi2.sf(max(0.0, 2 * (more.llf - less.llf)), 1)),
+        "lr_p": float(chi2.sf(max(0.0, 2 * (more.llf - less.llf)) / UNREFITTED_SPREAD**2, 1)),
     }
 
 

@@ -186,7 +186,7 @@ def kaplan_meier_within_stage(rows: pd.DataFrame, stage: pd.Series, title: str) 
     people["stage"] = stage.reindex(people.index)
     known = people[people["stage"].notna() & (people["stage"].astype(str) != "")]
     if known.empty:
-        return empty_figure("no risk within stage: the stage of no patient is known (column `clinical.stage`)")
+        return empty_figure("no risk within stage: the clinical table has no stage of any patient")
     counts = known.groupby("stage")["event"].agg(["size", "sum"])
     shown = [
         s
