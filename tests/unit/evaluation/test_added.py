@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2
+from statsmodels.duration.hazard_regression import PHReg
 
 from mirror.baselines.covariates import Covariates, is_the_same
 from mirror.config.evaluation import EvaluationSettings
@@ -131,3 +133,20 @@ def test_table_and_figure_say_what_was_found(world, tmp_path):
     assert len(texts_of(both, {}, {})) == 2 and (tmp_path / "what_it_adds.html").read_text().count("<tr>") == 3
     assert forest(both, {}, {"os": "OS"}).axes[0].get_title(loc="left").startswith("A: OS (n = 240")
     assert forest(bare, {}, {}).axes
+
+
+def test_the_hazard_ratio_of_a_cross_validated_score_is_widened(world):
+    """Interval and test are those of a fixed covariate with an error larger by the square root of two."""
+    patients, splits, hidden, _ = world
+    score = scores_of(predicted(patients, Target("os", "survival"), hidden, "m"), Target("os", "survival"))
+    found = hazard_of_score(score, patients, splits, ("age",))
+    x = score.groupby(level=1)["score_0"].mean().loc[patients.index].to_numpy()
+    age = (patients["age"] - patients["age"].mean()) / patients["age"].std(ddof=0)
+    design = np.c_[age, (x - x.mean()) / x.std()]
+    time, event, fold = patients["time_days"], patients["event"], np.arange(N) % 5
+    full, bare = (
+        PHReg(time, d, status=event, strata=fold, ties="breslow").fit(disp=0) for d in (design, design[:, :1])
+    )
+    assert found["hazard_ratio"] == pytest.approx(np.exp(full.params[1]))
+    assert np.log(found["hr_high"] / found["hazard_ratio"]) == pytest.approx(1.96 * np.sqrt(2) * full.bse[1], rel=1e-3)
+    assert found["lr_p"] == pytest.approx(chi2.sf(full.llf - bare.llf, 1), rel=1e-3)

@@ -15,9 +15,10 @@ LEGEND = (
     "score, both fitted on a fold's training patients and scored on its test patients (pooled, as in the other "
     "tables). In brackets 95 % intervals over test patients; the difference is paired, its p value adjusted by Holm's "
     "correction over the methods of one target. Hazard ratio: per standard deviation of the out-of-fold risk, adjusted "
-    "for the covariates, stratified by fold; LR: likelihood-ratio test of the score. Scores of training patients are "
-    "out of fold as well, from models of which some have seen the test patients' outcomes: p values of this table are "
-    "approximate."
+    "for the covariates, stratified by fold; LR: likelihood-ratio test of the score. Its interval and p are widened "
+    "(the standard error by the square root of two), because a cross-validated score varies more than a fixed "
+    "covariate. Scores of training patients are out of fold as well, from models of which some have seen the test "
+    "patients' outcomes: p values of this table are approximate (measured in docs/evaluation.md)."
 )
 HEADER = [
     "Cohort", "Target", "Encoder", "Method", "Input", "Metric", "Clinical", "Clinical + score", "Difference",
