@@ -124,13 +124,21 @@ def configuration(data: Path, out: Path, arguments: argparse.Namespace) -> dict:
     }
 
 
-def run(out: Path, cores: int) -> None:
-    """Run the workflow up to its tables, style clusters and report."""
+def targets(out: Path, cohorts: list[str]) -> list[str]:
+    """What the tables below are made from: the results without figures and report."""
+    results = out / "results"
+    clusters = [str(results / "style" / cohort.upper() / ENCODER / "cv" / "clusters.tsv") for cohort in cohorts]
+    return [str(results / "tables" / "index.json"), *clusters]
+
+
+def run(out: Path, cores: int, wanted: list[str]) -> None:
+    """Run the workflow; without ``wanted`` up to figures and report."""
     subprocess.run(
         [
             sys.executable,
             "-m",
             "snakemake",
+            *wanted,
             "--cores",
             str(cores),
             "--snakefile",
@@ -193,11 +201,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--folds", type=int, help="folds (5)")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="first cohort, 2 folds, 10 epochs")
+    parser.add_argument("--tables", action="store_true", help="neither figures nor report, which take a third longer")
+    parser.add_argument("--quick", action="store_true", help="first cohort, 2 folds, 10 epochs; implies --tables")
     parser.add_argument("--prepare-only", action="store_true", help="write features and configuration, run nothing")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.cohorts = arguments.cohorts[:1]
+    arguments.tables |= arguments.quick
     arguments.epochs = arguments.epochs or (10 if arguments.quick else 40)
     arguments.folds = arguments.folds or (2 if arguments.quick else 5)
     for cohort in arguments.cohorts:
@@ -217,7 +227,7 @@ def main() -> None:
         print(json.dumps({"config": str(out / "config.yaml")}))
         return
     started = time.time()
-    run(out, arguments.cores)
+    run(out, arguments.cores, targets(out, arguments.cohorts) if arguments.tables else [])
     seconds = time.time() - started
     results = out / "results"
     for entry in json.loads((results / "tables" / "index.json").read_text()):

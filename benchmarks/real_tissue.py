@@ -81,7 +81,7 @@ WANTED = (
 
 def settings_of(args: argparse.Namespace) -> PretrainSettings:
     """The variant at the benchmark's sizes."""
-    sizes = {"embed_dim": args.width, "slide_heads": 4, "rna_heads": 4, "attention": "exact", "tokens": 16}
+    sizes = {"embed_dim": args.width, "slide_heads": 4, "rna_heads": 4, "attention": "exact", "tokens": 8}
     train = {"epochs": args.epochs, "batch_size": args.batch, "lr": args.lr, "workers": 0, "validation_fraction": 0}
     base = PretrainSettings.model_validate({"model": sizes, "train": train})
     return variant_settings(args.variant, {}, base, read_presets(ROOT / "config/variants.yaml"))
@@ -185,12 +185,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--variant", default="mirror_plus", help="preset of config/variants.yaml")
     parser.add_argument("--block", type=int, default=1, help="spots along the side of a sample's block")
     parser.add_argument("--reach", type=float, default=110.0, help="um from a spot's centre to the tiles' centres")
+    parser.add_argument("--overlap", type=int, default=0, help="px that neighbouring tiles (160 px) overlap")
     parser.add_argument("--width", type=int, default=128, help="embedding width")
     parser.add_argument("--epochs", type=int, help="epochs of pre-training (40)")
     parser.add_argument("--batch", type=int, default=32, help="pairs per step")
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--quick", action="store_true", help="trained encoder alone at 128 px, no overlap, 8 epochs")
+    parser.add_argument("--quick", action="store_true", help="trained encoder alone at 128 px, 8 epochs")
     args = parser.parse_args()
     args.epochs = args.epochs or (8 if args.quick else 40)
     if not (args.data / "pairs" / "her2st").is_dir():
@@ -211,7 +212,7 @@ def main() -> None:
             f"{(section.clusters != '').sum()} spots with a published cluster"
         )
     answer: dict[str, float] = {}
-    for encoder, features in embed_sections(sections, args.out, args.quick).items():
+    for encoder, features in embed_sections(sections, args.out, args.quick, args.overlap).items():
         samples = make_samples(sections, features, args.block, args.reach)
         rows = [row for fold in folds_of(samples.table) for row in measure(samples, fold, args, args.out, not answer)]
         if not answer:

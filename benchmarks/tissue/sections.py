@@ -102,7 +102,7 @@ def write_pyramid(section: Section, out: Path) -> None:
             )  # fmt: skip
 
 
-def embed_sections(sections: list[Section], out: Path, quick: bool) -> dict[str, Path]:
+def embed_sections(sections: list[Section], out: Path, quick: bool, overlap: int) -> dict[str, Path]:
     """Pyramids, tiles and features; the feature folder of each encoder."""
     slides = []
     (out / "slides").mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,6 @@ def embed_sections(sections: list[Section], out: Path, quick: bool) -> dict[str,
         slides.append({"slide_id": section.name, "patient_id": section.patient, "slide_path": str(path)})
         slides[-1]["mpp"] = section.mpp
     mpp = float(np.mean([section.mpp for section in sections]))
-    overlap = 0 if quick else TILE_PX // 2
     settings = SlideSettings.model_validate({"tile": {"size_px": TILE_PX, "mpp": mpp, "overlap_px": overlap}})
     tiled = tile_shard(slides, settings, out, out / "tiled.tsv", threads=1)
     print(tiled[["slide_id", "status", "n_tiles", "mpp", "tissue_fraction", "message"]].to_string(index=False))
