@@ -102,7 +102,7 @@ def write_pyramid(section: Section, out: Path) -> None:
             )  # fmt: skip
 
 
-def embed_sections(sections: list[Section], out: Path, quick: bool, overlap: int) -> dict[str, Path]:
+def embed_sections(sections: list[Section], out: Path, encoder: str, random: bool, overlap: int) -> dict[str, Path]:
     """Pyramids, tiles and features; the feature folder of each encoder."""
     slides = []
     (out / "slides").mkdir(parents=True, exist_ok=True)
@@ -115,13 +115,12 @@ def embed_sections(sections: list[Section], out: Path, quick: bool, overlap: int
     settings = SlideSettings.model_validate({"tile": {"size_px": TILE_PX, "mpp": mpp, "overlap_px": overlap}})
     tiled = tile_shard(slides, settings, out, out / "tiled.tsv", threads=1)
     print(tiled[["slide_id", "status", "n_tiles", "mpp", "tissue_fraction", "message"]].to_string(index=False))
-    trained = find_encoder("efficientnet-lite0-128px" if quick else "efficientnet-lite0", ROOT / "config/encoders.yaml")
+    trained = find_encoder(encoder, ROOT / "config" / "encoders.yaml")
     untrained = {"name": f"{trained.name}-random", "weights": "random", "package": ""}
-    rows = [trained] if quick else [trained, trained.model_copy(update=untrained)]
+    rows = [trained, trained.model_copy(update=untrained)] if random else [trained]
     for row in rows:
         started = time.time()
-        encoder = TileEncoder.load(row, EmbedSettings())
-        embedded = embed_shard(slides, tiled, out, encoder, EmbedSettings())
+        embedded = embed_shard(slides, tiled, out, TileEncoder.load(row, EmbedSettings()), EmbedSettings())
         if set(embedded["status"]) != {"ok"}:
             sys.exit(embedded.to_string())
         print(f"{row.name}: {embedded['n_tiles'].sum()} tiles in {time.time() - started:.0f} s")
