@@ -99,6 +99,15 @@ def test_the_readout_finds_the_genes_that_a_vector_tells(tissue):
     assert tissue.readout.correlations(np.ones((5, 1)), np.arange(5.0)[:, None]) == [0.0]
 
 
+def test_the_ridge_path_is_ridge_regression(tissue):
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(1)
+    x, y, new = rng.normal(size=(30, 50)) + 3, rng.normal(size=(30, 4)) - 2, rng.normal(size=(7, 50)) + 3
+    for penalty, guess in zip((1.0, 1e3), tissue.readout.ridge_path(x, y, new, 1.0, 1e3), strict=True):
+        assert np.allclose(guess, Ridge(alpha=penalty).fit(x, y).predict(new), atol=1e-8)
+
+
 def test_shuffling_over_all_and_inside_sections(tissue):
     sections = np.repeat(["a", "b"], 50)
     inside, over = (tissue.readout.shuffled(sections, 3, within=within) for within in (True, False))
