@@ -210,12 +210,13 @@ def test_negative_times_and_conflicts(tmp_path):
 
 
 def test_events_in_words_and_codes():
-    """Words speak for themselves whatever the polarity; R's 1/2 is refused."""
+    """Words speak for themselves whatever the polarity, yes and no as 1 and 0 do not; R's 1/2 is refused."""
     words = pd.Series(
         ["Dead", "alive", "1:DECEASED", "0:LIVING", "1:PROGRESSION", "True", "no", "[Not Available]", None]
     )
     got = to_event(words, "censored", "c", "f")
-    assert got.tolist()[:7] == [1, 0, 1, 0, 1, 1, 0] and got[7:].isna().all()
+    assert got.tolist()[:7] == [1, 0, 1, 0, 1, 0, 1] and got[7:].isna().all()
+    assert to_event(words, "event", "c", "f").tolist()[:7] == [1, 0, 1, 0, 1, 1, 0]
     assert to_event(pd.Series(["1", "0", "1.0"]), "censored", "c", "f").tolist() == [0, 1, 0]
     with pytest.raises(InputError, match="R's coding"):
         to_event(pd.Series(["1", "2"]), "event", "c", "f")

@@ -24,18 +24,21 @@ DAYS_A_MONTH = 365.25 / 12
 DAYS = {"days": 1.0, "months": DAYS_A_MONTH, "years": 365.25}
 
 _EVENTS = {
-    "deceased": 1, "dead": 1, "died": 1, "death": 1, "yes": 1, "true": 1, "event": 1, "recurred": 1, "progressed": 1,
+    "deceased": 1, "dead": 1, "died": 1, "death": 1, "event": 1, "recurred": 1, "progressed": 1,
     "recurred/progressed": 1, "progression": 1, "recurrence": 1, "relapse": 1, "dead with tumor": 1,
-    "living": 0, "alive": 0, "no": 0, "false": 0, "censored": 0, "diseasefree": 0, "disease free": 0, "lost": 0,
+    "living": 0, "alive": 0, "censored": 0, "diseasefree": 0, "disease free": 0, "lost": 0,
     "progression free": 0, "progressionfree": 0, "alive or dead tumor free": 0, "survived": 0, "alive with disease": 0,
     "expired": 1, "passed away": 1, "dead of disease": 1, "died of disease": 1, "dead of other causes": 1,
     "dead of other cause": 1, "no evidence of disease": 0, "alive without disease": 0,
     # German, French, Spanish, Italian, Dutch
-    "tot": 1, "verstorben": 1, "gestorben": 1, "ja": 1, "lebend": 0, "lebt": 0, "am leben": 0, "nein": 0,
-    "décédé": 1, "décédée": 1, "decede": 1, "mort": 1, "oui": 1, "vivant": 0, "vivante": 0, "en vie": 0, "non": 0,
-    "muerto": 1, "muerta": 1, "fallecido": 1, "fallecida": 1, "sí": 1, "vivo": 0, "viva": 0,
-    "deceduto": 1, "deceduta": 1, "morto": 1, "vivente": 0, "overleden": 1, "nee": 0, "in leven": 0,
+    "tot": 1, "verstorben": 1, "gestorben": 1, "lebend": 0, "lebt": 0, "am leben": 0,
+    "décédé": 1, "décédée": 1, "decede": 1, "mort": 1, "vivant": 0, "vivante": 0, "en vie": 0,
+    "muerto": 1, "muerta": 1, "fallecido": 1, "fallecida": 1, "vivo": 0, "viva": 0,
+    "deceduto": 1, "deceduta": 1, "morto": 1, "vivente": 0, "overleden": 1, "in leven": 0,
 }  # fmt: skip
+ANSWERS = dict.fromkeys(("yes", "true", "ja", "oui", "sí", "si"), 1.0)
+ANSWERS |= dict.fromkeys(("no", "false", "nein", "non", "nee"), 0.0)
+"""Words that answer the question of the column's name, as 1 and 0 do: ``alive: yes``, ``dead: no``."""
 CODED = re.compile(r"^(?:(?P<code>[01])\s*:\s*(?P<word>\D.*)|(?P<name>[^\d:].*?)\s*[:=]\s*(?P<number>[01]))$")
 """A status with its code before it (``1:DECEASED``) or behind it (``Deceased:1``)."""
 
@@ -168,7 +171,7 @@ def looks_like_event(cells: pd.Series) -> bool:
     if number.notna().all():
         return set(number.unique()) <= {0.0, 1.0} or set(number.unique()) == {1.0, 2.0}
     words = text.map(lambda cell: decoded(cell)[0])
-    return bool((words.isin(list(_EVENTS)) | number.isin([0.0, 1.0])).mean() > 0.9)
+    return bool((words.isin([*_EVENTS, *ANSWERS]) | number.isin([0.0, 1.0])).mean() > 0.9)
 
 
 def decoded(cell: str) -> tuple[str, float | None]:
@@ -187,7 +190,8 @@ def uncapped(ages: pd.Series) -> pd.Series:
 def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Series:
     """Return float64 with 1 = the event happened, 0 = censored, NaN = missing.
 
-    Words (``Dead``, ``1:DECEASED``, ``0:LIVING``, ``True``) speak for themselves; numbers follow ``one_means``.
+    Words (``Dead``, ``1:DECEASED``, ``0:LIVING``) speak for themselves; numbers follow ``one_means``, and so do yes and
+    no, which answer what the column's name asks.
 
     Raises
     ------
@@ -200,6 +204,7 @@ def to_event(column: pd.Series, one_means: str, name: str, file: str) -> pd.Seri
     code = pd.Series([code for _, code in parts], index=text.index, dtype=float)
     event = words.map(_EVENTS).astype(float)
     number = numbers_of(text, name, file)
+    number = number.where(number.notna(), words.map(ANSWERS).astype(float))
     seen = set(number.dropna().unique())
     if seen and not seen <= {0.0, 1.0}:
         what = "1 and 2 (R's coding)" if seen <= {1.0, 2.0} else ", ".join(f"{v:g}" for v in sorted(seen)[:5])

@@ -47,7 +47,8 @@ EVENT: tuple[str, ...] = (
 )  # fmt: skip
 OTHERS = {
     "site": ("site", "center", "centre", "hospital", "institution", "tissue_source_site", "tissue_source_site_code",
-             "cases.tissue_source_site.code", "tss", "clinic"),
+             "cases.tissue_source_site.code", "tss", "clinic", "institution_name", "center_name", "site_id",
+             "hospital_id", "submitting_center", "submitting_site", "klinik", "zentrum", "centro", "hôpital"),
     "age": ("age", "age_at_diagnosis_years", "age_at_index", "age_years", "age_at_diagnosis", "diagnosis age",
             "age_at_initial_pathologic_diagnosis"),
     "sex": ("sex", "gender", "sex_at_birth"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -54,6 +55,84 @@ def say_cut(ids: pd.Series, wanted: Iterable[str] | None, facts: Facts) -> None:
             "patients of the slide table without a row would follow: the rest of the file may be missing",
             "patients of the slide table", "compare the file's size or checksum with its source", examples=absent,
         )  # fmt: skip
+
+
+_TOTALS = {"total", "totals", "sum", "mean", "average", "median", "n", "summe", "gesamt", "somme"}
+_CODES = {0.0, 1.0, 9.0, 99.0, 999.0, 9999.0, 99999.0, 88.0, 888.0, 8888.0, 88888.0}
+
+
+def say_extra(ids: pd.Series, wanted: Iterable[str] | None, facts: Facts) -> None:
+    """Warn of rows that are no patients: sums, and names that begin with a patient's (``P07 (2)``, ``P07-FU2``)."""
+    totals = [name for name in ids.astype(str) if name.strip().lower() in _TOTALS]
+    if totals:
+        facts.warn("rows", f"{len(totals)} rows are called as a sum or mean is, and read as patients", "identifiers",
+                   "delete them", examples=totals)  # fmt: skip
+    known = set(map(str, wanted or ()))
+    longer = {}
+    for name in dict.fromkeys(ids.astype(str)):
+        starts = [name[: match.start()].rstrip() for match in re.finditer(r"[^0-9A-Za-z]", name)]
+        if name not in known and (base := next((start for start in starts if start in known), None)):
+            longer[name] = base
+    if longer:
+        facts.warn(
+            "identifiers", f"{len(longer)} identifiers begin with a patient's of the slide table, and are "
+            "read as patients of their own", "patients of the slide table",
+            "write all rows of a patient under one identifier", examples=(f"{k} of {v}" for k, v in longer.items()),
+        )  # fmt: skip
+
+
+def say_one_time(time_days: pd.Series, event: pd.Series, unit: float, facts: Facts) -> None:
+    """Warn where most of the living share one time that is a code for missing; note where they share another."""
+    of = (time_days[(event == 0) & time_days.notna()] / unit).round(6)
+    if len(of) < 10:
+        return
+    value, count = float(of.mode().iloc[0]), int((of == of.mode().iloc[0]).sum())
+    if count <= len(of) / 2:
+        return
+    text = f"{count} of {len(of)} patients without the event have the time {value:g}"
+    if value in _CODES:
+        facts.warn("times", f"{text}: a code for missing, read as a time", "most frequent time",
+                   "leave the cells empty where the time is not known")  # fmt: skip
+    else:
+        facts.note("times", f"{text} (follow-up ended on one day, or was cut there)", "most frequent time")
+
+
+def compare_death_days(frame: pd.DataFrame, facts: Facts) -> None:
+    """Warn where times of the dead are not those of the column of days to death."""
+    if not {"death_days", "time_days", "event"} <= set(frame.columns):
+        return
+    dead = (frame["event"] == 1) & frame["time_days"].notna() & frame["death_days"].notna()
+    if int(dead.sum()) < 3:
+        return
+    time, death = frame.loc[dead, "time_days"], frame.loc[dead, "death_days"]
+    differ = (time - death).abs() > np.maximum(AGREE * death.abs(), ROUNDED)
+    if differ.mean() > 0.1:
+        facts.warn(
+            "times of the dead", f"{int(differ.sum())} of {int(dead.sum())} differ from the days to death (median "
+            f"ratio {float((time / death.where(death != 0)).median()):.3g}); the time column counts",
+            "time against days to death", "correct the column or its unit, or name the right one in `clinical.time`",
+        )  # fmt: skip
+
+
+_ANATOMY = re.compile(
+    r"(?:^|[^a-z])(?:left|right|breast|lung|colon|rectum|stomach|liver|kidney|brain|skin|ovary|uterus|prostate|bladder|"
+    r"pancreas|quadrant|lobe|upper|lower|cervix|thyroid|bone|blood|C\d\d\.\d)(?:[^a-z]|$)",
+    re.IGNORECASE,
+)
+
+
+def say_sites(site: pd.Series, column: str, facts: Facts) -> None:
+    """Warn of a site column that holds places of the body, or nearly as many sites as patients."""
+    known = site.dropna().astype(str)
+    if len(known) < 5:
+        return
+    body = known.str.contains(_ANATOMY)
+    if body.mean() > 0.5:
+        facts.warn("site", f"column {column} holds places of the body ({known[body].iloc[0]}), not hospitals",
+                   "content of the column", "name the column of hospitals in `clinical.site`")  # fmt: skip
+    elif len(known) >= 20 and known.nunique() > 0.7 * len(known):
+        facts.warn("site", f"column {column} holds {known.nunique()} values in {len(known)} rows: these are no sites",
+                   "content of the column", "name the column of hospitals in `clinical.site`")  # fmt: skip
 
 
 def say_labels(label: pd.Series, facts: Facts) -> None:

@@ -16,7 +16,7 @@ from .vital import is_dead
 _RECORD = re.compile(
     r"death|died|deceas|(^|[^a-z])dod([^a-z]|$)|todes|sterbe|d[eé]c[eéè]s|fallec|muerte|decesso|overlij", re.I
 )
-_VAGUE = re.compile(r"vital|survival.?status|alive|living", re.I)
+_VAGUE = re.compile(r"vital|survival.?status", re.I)
 _NOT_DEAD = ("alive", "living", "no", "not dead", "0")
 LEAST = 5
 """Patients with and without a record of death from which most contradicting it are a reversed polarity."""
@@ -76,7 +76,7 @@ def check_deaths(
     used : collection of str
         Columns that time and event were read from.
     stated : bool
-        Whether the polarity is stated by ``clinical.event_is``.
+        Whether the polarity is stated by ``clinical.event_is`` or by the column's name.
     facts : Facts
         Gets contradictions; without any column to compare with, what was assumed.
 

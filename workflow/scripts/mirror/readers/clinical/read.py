@@ -34,7 +34,17 @@ from .base import (
     unit_of_name,
 )
 from .columns import endpoint_of_name, find, patient_column
-from .doubts import compare_times, say_alike, say_cut, say_empty_rows, say_labels
+from .doubts import (
+    compare_death_days,
+    compare_times,
+    say_alike,
+    say_cut,
+    say_empty_rows,
+    say_extra,
+    say_labels,
+    say_one_time,
+    say_sites,
+)
 from .formats import PATIENT, READERS, detect_format
 from .joining import join_tables
 from .layout import RawTable, read_raw
@@ -101,6 +111,7 @@ def read_clinical(
         file = source.path
     say_alike(raw[patient], facts)
     say_cut(raw[patient], wanted, facts)
+    say_extra(raw[patient], wanted, facts)
     extra = join_tables(raw, patient, source, facts)
     raw, later = extra.frame, extra.later
     parsed = READERS[form](raw, source, patient, facts, units)
@@ -110,6 +121,8 @@ def read_clinical(
         frame["time_days"] = to_number(frame["time"], "time", file) * parsed.days_a_unit
         frame["event"] = to_event(frame["event"], parsed.one_means, str(said["event"]), file)
         compare_times(raw, frame["time_days"], said, source.endpoint, facts)
+        if source.endpoint == "OS":
+            compare_death_days(frame, facts)
         _add_later(frame, later)
     else:
         frame["time_days"], frame["event"] = np.nan, np.nan
@@ -137,7 +150,8 @@ def read_clinical(
             found |= find_contradictions(frame["patient_id"], frame[["vital"]], event, of_event)
     if "time" in frame and source.endpoint == "OS" and share is None and not (derived and "vital" in frame):
         taken = {str(said.get("time")), str(said.get("event"))}
-        event, stated = out.set_index("patient_id")["event"], source.event_is != "auto"
+        event = out.set_index("patient_id")["event"]
+        stated = source.event_is != "auto" or parsed.one_means != "event"
         check_deaths(raw, frame["patient_id"], event, str(said["event"]), taken, stated, facts)
     for kind in dict.fromkeys(odd[odd != ""]):
         found[str(kind)] = list(odd.index[odd == kind])
@@ -170,6 +184,7 @@ def read_clinical(
         facts.warn(
             "negative times", below, f"column {said.get('time')}", "correct them, or refuse: negative_times: error"
         )
+    say_one_time(out["time_days"], out["event"], parsed.days_a_unit, facts)
     numbers, suspicions = check_followup(out["time_days"], out["event"])
     if "time" in frame and source.endpoint != "none":
         for line in suspicions:
@@ -298,6 +313,7 @@ def _site(
             if text.nunique() == 1 and barcodes.nunique() > 1:
                 facts.warn("site", f"column {column} holds one site, the barcodes {barcodes.nunique()}",
                            "site column against barcodes", "name another column in `clinical.site`")  # fmt: skip
+            say_sites(text[~frame["patient_id"].duplicated()], str(column), facts)
             said["site"] = column
             return text
         facts.warn("site", f"column {column} is mostly empty; the barcodes' sites are used", "content of the column")

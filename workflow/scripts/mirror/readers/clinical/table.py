@@ -11,14 +11,27 @@ from ...core.errors import InputError
 from ...core.facts import Facts
 from ..tables import missing_column
 from . import columns as usual
-from .base import DAYS, Parsed, blank, to_number, unit_of_name
+from .base import ANSWERS, DAYS, Parsed, blank, to_number, unit_of_name
 from .columns import demand, endpoint_of_name, find, follow_up_candidates
 from .polarity import vital_by_dates
 
 _CENSOR = re.compile(r"censor", re.IGNORECASE)
 _HAPPENED = re.compile(
-    r"event|status|dead|death|died|deceased|vital|fustat|(^|_)(os|dss|pf[is]|df[is]|rfs)(_ind)?$", re.IGNORECASE
+    r"event|status|dead|death|died|deceased|vital|fustat|progress|relaps|recurr|verstorben|gestorben|d[eé]c[eéè]d|mort|"
+    r"fallec|muert|overleden|(^|[^a-z])(tod|tot)([^a-z]|$)|(^|_)(os|dss|pf[is]|df[is]|rfs)(_ind)?$",
+    re.IGNORECASE,
 )
+_FREE = re.compile(
+    r"(^|[^a-z])(alive|living|survived|surviving|lebt|lebend|am leben|vivante?|en vie|vivo|viva|in leven|"
+    r"(event|disease|progression|relapse|recurrence)[ _.-]?free)$",
+    re.IGNORECASE,
+)
+"""Names of columns in which 1, or yes, means that the event did not happen."""
+_DEATH = re.compile(r"dead|death|deceas|died", re.IGNORECASE)
+_STATE = re.compile(r"vital|survival.?status", re.IGNORECASE)
+"""Names that ask no question which yes or no would answer."""
+_CODE_IS = re.compile(r"(?P<code>[01])\s*[=:]\s*(?P<word>[a-zé ]+)", re.IGNORECASE)
+_FREE_WORD = re.compile(r"alive|living|censor|surviv|lebt|lebend|viv|free|^no ", re.IGNORECASE)
 _ENDS = ("_days", "_months", "_years", "_time", ".time")
 
 
@@ -216,13 +229,22 @@ def polarity(column: str, table: pd.DataFrame, source: ClinicalSource, file: str
     """Return what 1 means in an event column: ``event`` or ``censored``."""
     if source.event_is != "auto":
         return "event" if source.event_is == "1_event" else "censored"
-    if _CENSOR.search(column):
-        return "censored"
+    for coded in _CODE_IS.finditer(column):  # the name says it: status (0=alive)
+        free, happened = _FREE_WORD.search(coded["word"]), _HAPPENED.search(coded["word"])
+        if free or happened:
+            return "censored" if bool(free) == (coded["code"] == "1") else "event"
     cells = blank(table[column]).dropna()
-    if _HAPPENED.search(column) or pd.to_numeric(cells, errors="coerce").isna().all():
-        return "event"
+    answers = cells.astype("string").str.lower().isin(list(ANSWERS)).any()
+    number = pd.to_numeric(cells, errors="coerce").notna()
+    if _FREE.search(column) and not _DEATH.search(column):
+        return "censored"
+    if not (answers and _STATE.search(column)):
+        if _CENSOR.search(column):
+            return "censored"
+        if _HAPPENED.search(column) or not (answers or number.any()):
+            return "event"
     raise InputError(
-        f"what 1 means in column {column!r} is not known",
+        f"what {'yes' if answers else '1'} means in column {column!r} is not known",
         file=file,
         remedy="set `clinical.event_is` to 1_event or 1_censored",
     )
