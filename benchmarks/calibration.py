@@ -9,8 +9,10 @@ null        real folds and real features of TCGA BRCA with FOLDER (``pairs/brca_
             ``rna/tcga_brca_all_clean.csv.zip``, ``splits/tcga_brca``), simulated ones without; outcomes
             are permuted over patients, so that AUROC and C-index are 0.5 for every method. Two methods:
             principal components of the slide features and of the genes.
-signal      simulated cohorts with a real signal and two equally good methods, few-shot too; the true value of a
-            metric is its mean over the repeats.
+signal      simulated cohorts with a real signal and two equally good methods; the true value of a metric
+            is its mean over the repeats.
+shots       the same at 10 shots alone, all cohorts of one population: with few patients the value depends on the
+            population's features, so that the mean over populations is the true value of none.
 planted     the same, one method better: power.
 repeated    as null and simulated, three repeats of the folds.
 adds        "What it adds": outcomes follow two covariates alone; one score measures the covariates, one is noise.
@@ -104,9 +106,17 @@ def real_cohort(data: Path) -> tuple[pd.DataFrame, Features, pd.DataFrame, np.nd
 
 
 def simulated(
-    seed: int, n: int = 300, noise: tuple[float, float] = (1.0, 1.0), effect: float = 1.0, repeats: int = 1
+    seed: int,
+    n: int = 300,
+    noise: tuple[float, float] = (1.0, 1.0),
+    effect: float = 1.0,
+    repeats: int = 1,
+    population: int | None = None,
 ) -> tuple[pd.DataFrame, Features, pd.DataFrame]:
-    """A cohort whose two embeddings measure the same two factors, each with noise of its own."""
+    """A cohort whose two embeddings measure the same two factors, each with noise of its own.
+
+    ``population`` seeds how embeddings measure the factors; without it every cohort has a way of its own.
+    """
     rng = np.random.default_rng(seed)
     factor = rng.normal(size=(n, 2))
     logit = effect * factor[:, 0] - 1.0
@@ -121,9 +131,10 @@ def simulated(
             "event": (death <= censored).astype(int),
         }
     ).set_index("patient_id", drop=False)
-    loadings = rng.normal(size=(2, WIDTH)) / np.sqrt(WIDTH)
+    fixed = rng if population is None else np.random.default_rng(population)
+    loadings = fixed.normal(size=(2, WIDTH)) / np.sqrt(WIDTH)
     features = {
-        name: 3 * factor @ loadings @ np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0]
+        name: 3 * factor @ loadings @ np.linalg.qr(fixed.normal(size=(WIDTH, WIDTH)))[0]
         + size * rng.normal(size=(n, WIDTH))
         for name, size in zip(("one", "two"), noise, strict=True)
     }
@@ -199,7 +210,7 @@ def one_repeat(
             key = {"task": task, "protocol": row.protocol_a, "method": row.method_a, "metric": row.metric}
             out.append({"kind": row.test, **key, "value": row.p})
         linear = rows[rows["protocol"] == "linear"]
-        out += without_refits(task, linear, patients, splits, settings)
+        out += without_refits(task, linear, patients, splits, settings) if len(linear) else []
         if task == "survival":
             for name, some in linear.groupby("method"):
                 some = some[some["repeat"] == 0]
@@ -239,7 +250,13 @@ def null(seed: int, quick: bool) -> list[dict]:
 
 def signal(seed: int, quick: bool) -> list[dict]:
     """Two equally good methods."""
-    return one_repeat(*simulated(20_000 + seed), settings_of(quick, True), seed)
+    return one_repeat(*simulated(20_000 + seed), settings_of(quick, False), seed)
+
+
+def shots(seed: int, quick: bool) -> list[dict]:
+    """Two equally good methods at 10 shots, cohorts of one population."""
+    settings = settings_of(quick, True).model_copy(update={"protocols": ["fewshot"]})
+    return one_repeat(*simulated(60_000 + seed, population=1), settings, seed)
 
 
 def planted(seed: int, quick: bool) -> list[dict]:
@@ -310,11 +327,12 @@ def gene_sets(seed: int, quick: bool) -> list[dict]:
 
 
 SCENARIOS: dict[str, Callable[[int, bool], list[dict]]] = {
-    "null": null, "signal": signal, "planted": planted, "repeated": repeated, "adds": adds,
+    "null": null, "signal": signal, "shots": shots, "planted": planted, "repeated": repeated, "adds": adds,
     "gene sets": gene_sets,
 }  # fmt: skip
 REPEATS = {
-    "null": (40, 400), "signal": (30, 300), "planted": (10, 100), "repeated": (10, 150), "adds": (20, 400),
+    "null": (40, 400), "signal": (30, 300), "shots": (20, 300), "planted": (10, 100), "repeated": (10, 150),
+    "adds": (20, 400),
     "gene sets": (20, 120),
 }  # fmt: skip
 
@@ -349,16 +367,20 @@ def permutation_p(statistic: np.ndarray) -> np.ndarray:
     return below / len(statistic)
 
 
+COLUMNS = ["scenario", "seed", "kind", "task", "protocol", "metric", "method", "test", "value", "low", "high"]
+
+
 def report(table: pd.DataFrame) -> dict[str, float]:
     """Print every rate; the figures of the last line."""
     found: dict[str, float] = {}
+    table = table.reindex(columns=COLUMNS)
     for scenario in [name for name in SCENARIOS if name in set(table["scenario"])]:
         some = table[table["scenario"] == scenario]
         units = some["seed"].nunique()
         print(f"\n{scenario}: {units} repeats")
         intervals = some[some["kind"] == "interval"]
         for (task, protocol, metric), rows in intervals.groupby(["task", "protocol", "metric"], sort=False):
-            if metric not in SHOWN[task] or (scenario != "signal" and metric != PRIMARY[task]):
+            if metric not in SHOWN[task] or (scenario not in ("signal", "shots") and metric != PRIMARY[task]):
                 continue  # composition is fixed under permutation: other metrics' truth is known with a signal only
             centre = 0.5 if scenario in ("null", "repeated") else rows.groupby("method")["value"].transform("mean")
             inside = (rows["low"] <= centre) & (centre <= rows["high"])
