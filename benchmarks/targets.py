@@ -16,8 +16,8 @@ Needs rna/ and clinical/ of the data folder, with --pairs also pairs/. --quick t
 
 Prints a table in Markdown and ends with one line of JSON: {"scanb": {"<target>": {"<method>": {"metric", "value",
 "ci_low", "ci_high", "n"}}}, "brca": {...}, "brca_pairs": {...}, "macro_auroc": {"<target>": {"workflow",
-"plain_same_folds", "plain_own_folds": [...]}}, "models": pre-trained models of brca_pairs, "new_target_runs": {"<rule>":
-jobs}, "seconds": {...}}
+"plain_same_folds", "plain_own_folds": [...]}}, "models": pre-trained models of brca_pairs, "new_target_runs":
+{"<rule>": jobs}, "seconds": {...}}
 """
 
 from __future__ import annotations
