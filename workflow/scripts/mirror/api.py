@@ -126,29 +126,33 @@ def encode_tiles(slide: Slide, tiles: TileTable, encoder: TileEncoder, batch: in
     return out
 
 
-def read_expression(path: str | Path, **settings: Any) -> anndata.AnnData:
+def _texts(path: str | Path | Sequence[str | Path]) -> str | list[str]:
+    return str(path) if isinstance(path, str | Path) else [str(one) for one in path]
+
+
+def read_expression(path: str | Path | Sequence[str | Path], **settings: Any) -> anndata.AnnData:
     """Expression of one cohort as AnnData, samples in rows.
 
     Parameters
     ----------
-    path : path-like
-        A file or folder in any format of docs/expression_and_clinical.md.
+    path : path-like, or sequence of path-like
+        A file or folder in any format of docs/expression_and_clinical.md, or several of one cohort.
     **settings
         Fields of ``cohorts.<name>.expression`` (``format``, ``values`` ...).
     """
     from .config.sources import ExpressionSource
 
-    return _read_expression(ExpressionSource.model_validate({"path": str(path), **settings}))[0]  # type: ignore[operator]
+    return _read_expression(ExpressionSource.model_validate({"path": _texts(path), **settings}))[0]  # type: ignore[operator]
 
 
-def read_clinical(path: str | Path, **settings: Any) -> pd.DataFrame:
+def read_clinical(path: str | Path | Sequence[str | Path], **settings: Any) -> pd.DataFrame:
     """One row per patient: patient_id, and label, time_days, event, site, covariates where known.
 
-    ``settings`` are the fields of ``cohorts.<name>.clinical``.
+    ``path`` is a table, or several of one cohort; ``settings`` are the fields of ``cohorts.<name>.clinical``.
     """
     from .config.sources import ClinicalSource
 
-    return _read_clinical(ClinicalSource.model_validate({"path": str(path), **settings}))[0]  # type: ignore[operator]
+    return _read_clinical(ClinicalSource.model_validate({"path": _texts(path), **settings}))[0]  # type: ignore[operator]
 
 
 def embed(
