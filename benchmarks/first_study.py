@@ -139,7 +139,7 @@ def measure(arguments: argparse.Namespace, out: Path) -> dict:
     if edited:
         raise SystemExit(f"the clone has changed files: {edited}")
     results = clone / "my_study" / "results"
-    tiles = pd.concat(pd.read_csv(p, sep="\t") for p in sorted((results / "tiles").rglob("*.tsv")))
+    tiles = pd.concat(pd.read_csv(p, sep="\t") for p in sorted(results.glob("slides/*/tiles.tsv")))
     return {
         "seconds": seconds,
         "slides": arguments.patients,
