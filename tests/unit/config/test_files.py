@@ -54,7 +54,7 @@ def test_the_demo_joins_no_study(tmp_path, shipped):
         run(tmp_path, shipped, "shipped", REAL)
     config, notes = run(tmp_path, shipped, "shipped", {"cohorts": {**REAL["cohorts"], "SIM": None}})
     assert list(config["cohorts"]) == ["BRCA"]
-    assert len(notes) == 1 and "pretrain.model and pretrain.train are the demo's" in notes[0]
+    assert len(notes) == 1 and "pretrain.model and pretrain.train hold the small sizes of the demo" in notes[0]
     assert run(tmp_path, shipped, REAL)[1] == []
     assert run(tmp_path, shipped)[1] == []  # the demo itself
     own = {"cohorts": {**REAL["cohorts"], "S": {"simulate": {"patients": 30}}}}

@@ -130,8 +130,8 @@ def check_demo(
         ]
         if sizes:
             notes.append(
-                f"{' and '.join(sizes)} are the demo's, made for 60 simulated patients: remove them (`pretrain: null`) "
-                "for the published sizes"
+                f"{' and '.join(sizes)} hold the small sizes of the demo and of `init --small`, to see a run end on a "
+                "CPU; results need the published sizes: remove the section `pretrain`, or set `pretrain: null`"
             )
     return notes
 
