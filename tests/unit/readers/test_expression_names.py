@@ -116,3 +116,21 @@ def test_two_genes_under_one_date_are_left_out(tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------- exports, bombs and random lies
+
+
+@pytest.mark.parametrize("name", ["#NAME?", "#REF!", "TRUE", "#WERT!"])
+def test_errors_of_a_spreadsheet_among_the_genes(tmp_path: Path, name: str) -> None:
+    genes = [name if i == 40 else gene for i, gene in enumerate(SYMBOLS)]
+    _, report = read(write(tmp_path / "m.tsv", counts(), PATIENTS, genes))
+    assert f"1 gene names are a spreadsheet's errors or truth values ({name})" in said(report)
+    assert "truth values" not in said(read(write(tmp_path / "m.tsv", counts(), PATIENTS, SYMBOLS))[1])
+
+
+@pytest.mark.parametrize("whole", [100.0, 1000.0])
+def test_shares_are_no_logarithms(tmp_path: Path, whole: float) -> None:
+    genes = [f"{chr(65 + i * 26 // 2000)}QX{i}" for i in range(2000)]
+    people = [f"TCGA-ZZ-A{i:03d}" for i in range(30)]
+    _, report = read(write(tmp_path / "m.tsv", tpm() / 1e6 * whole, people, genes))
+    assert report["values"]["kind"] not in ("log2", "log1p") or f"every sample adds up to {whole:g}" in said(report)
+    _, report = read(write(tmp_path / "m.tsv", np.log2(tpm() + 1), people, genes))
+    assert report["values"]["kind"] == "log2" and "adds up" not in said(report)

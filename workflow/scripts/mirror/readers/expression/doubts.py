@@ -19,6 +19,9 @@ SHARE = 0.1  # of the genes, from which a second kind of names is no accident
 _MOUSE = re.compile(r"^[A-Z][a-z]+[a-z0-9]*$")
 _FOREIGN = re.compile(r"^ENS(?P<species>[A-Z]{3,4})[GTP]\d{11}", re.IGNORECASE)
 _PART = re.compile(r"^ENS(?:[A-Z]{3,4})?(?P<part>[TP])\d{11}", re.IGNORECASE)
+_CELL = re.compile(
+    r"^(#(NAME\?|REF!|VALUE!|DIV/0!|N/A|NUM!|NULL!|WERT!|BEZUG!|NV)|TRUE|FALSE|WAHR|FALSCH)$", re.IGNORECASE
+)
 LOOKED_AT = 4000
 OFF = 1.5  # factor by which the usual spread of z-scores may differ from 1
 
@@ -79,8 +82,22 @@ def doubts(values: np.ndarray, samples: Sequence[str], genes: pd.DataFrame, kind
     if flat and some.shape[1] > 10:
         out.append(f"{len(flat)} samples hold one value for all genes ({', '.join(flat[:3])}): they say nothing")
     out += _kinds(some, kind)
+    out += _shares(values, kind)
+    out += _spreadsheet_cells([str(name) for name in genes["read_as"]])
     out += _names([str(name) for name in genes["read_as"]], genes["ensembl"].astype(bool).to_numpy())
     return out
+
+
+def _shares(values: np.ndarray, kind: str) -> list[str]:
+    """Samples that add up to a power of ten, read as logarithms: shares of a whole, as in percent."""
+    if kind not in ("log2", "log1p") or values.shape[1] < 100 or not np.isfinite(values).all() or values.min() < 0:
+        return []
+    totals = values.sum(axis=1, dtype=np.float64)
+    whole = next((10.0**k for k in range(7) if (np.abs(totals / 10.0**k - 1) < 1e-3).all()), None)
+    if whole is None:
+        return []
+    return [f"every sample adds up to {whole:g}: shares of a whole, not the logarithms as which they are read; use "
+            "counts or TPM, or set `values`"]  # fmt: skip
 
 
 def _kinds(some: np.ndarray, kind: str) -> list[str]:
@@ -109,6 +126,14 @@ def _kinds(some: np.ndarray, kind: str) -> list[str]:
             return ["every sample has mean 0 and standard deviation 1: standardised by sample, not by gene; use the "
                     "values before that step"]  # fmt: skip
     return []
+
+
+def _spreadsheet_cells(names: list[str]) -> list[str]:
+    """Names that are a spreadsheet's errors or truth values."""
+    spoilt = [name for name in names if _CELL.match(name)]
+    if not spoilt:
+        return []
+    return [f"{len(spoilt)} gene names are a spreadsheet's errors or truth values ({', '.join(spoilt[:3])})"]
 
 
 def _names(names: list[str], ensembl: np.ndarray) -> list[str]:
