@@ -79,7 +79,7 @@ def slide_page(title: str, pyramid: Pyramid, layers: list[Layers], tiles: str, m
     plot.grid.visible = False
     plot.add_tile(source, level="underlay", smoothing=True)
     if mpp:
-        plot.add_layout(ScaleBar(range=plot.x_range, unit="\u03bcm", dimensional=Metric(base_unit="m")))
+        plot.add_layout(ScaleBar(range=plot.x_range, unit="\u00b5m", dimensional=Metric(base_unit="m")))
     known = f", {mpp:.3g} \u00b5m per pixel" if mpp else ", resolution not known"
     controls: list = [Div(text=f"<b>{escape(title)}</b><br>{pyramid.width} x {pyramid.height} pixels{known}")]
     drawn = []
