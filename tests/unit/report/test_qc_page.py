@@ -14,6 +14,7 @@ from mirror.cohort.build import build_cohort
 from mirror.core.errors import InputError
 from mirror.plan.plan import Plan
 from mirror.plan.slide_table import SlideRow, read_exclusions
+from mirror.report.figures.cohort import flag_ranks
 from mirror.report.qc_page import qc_cards, write_qc_page
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,6 +56,12 @@ def test_flagged_first_with_pictures_beside(tmp_path: Path) -> None:
     assert "<b>broken" not in text and html.escape("<b>broken & odd</b>") in text
     assert re.findall(r'class="mark" checked> (\w+)', text) == ["gone"]
     assert not re.search(r"https?://", text)  # nothing is fetched
+
+
+def test_what_failed_and_what_is_rare_come_before_what_most_slides_share() -> None:
+    ranks = flag_ranks(["coarser than the tiles"] * 3 + ["", "pen 9%", "failed"])
+    order = sorted(range(6), key=lambda i: ranks[i])
+    assert order == [5, 4, 0, 1, 2, 3]
 
 
 def test_a_list_is_read_and_a_strange_name_refused(tmp_path: Path) -> None:

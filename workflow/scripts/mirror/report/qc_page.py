@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 
 from ..core.atomic import write_text
-from .figures.cohort import flags
+from .figures.cohort import flag_ranks, flags
 
 NUMBERS = ("n_tiles", "mpp", "tissue_fraction", "pen_fraction")
 
@@ -47,7 +47,8 @@ def qc_cards(slides: pd.DataFrame, excluded: Mapping[str, str], thumbnails: Path
     for card in cards:
         picture = thumbnails / f"{card['slide']}.jpg"
         card["picture"] = quote(os.path.relpath(picture, out.parent)) if picture.is_file() else ""
-    return sorted(cards, key=lambda card: (not card["flag"], card["slide"]))
+    ranks = dict(zip((card["slide"] for card in cards), flag_ranks([card["flag"] for card in cards]), strict=True))
+    return sorted(cards, key=lambda card: (ranks[card["slide"]], card["slide"]))
 
 
 def write_qc_page(cards: list[dict[str, Any]], cohort: str, template: Path, out: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -68,9 +70,8 @@ def contact_sheet(slides: pd.DataFrame, thumbnails: Path, most: int = 60) -> Fig
     """
     if slides.empty:
         return empty_figure("no slides")
-    slides = slides.assign(flag=flags(slides)).sort_values(
-        ["flag", "slide_id"], ascending=[False, True], key=lambda c: c.str.len() > 0 if c.name == "flag" else c
-    )
+    slides = slides.assign(flag=flags(slides))
+    slides = slides.assign(rank=flag_ranks(slides["flag"].tolist())).sort_values(["rank", "slide_id"])
     shown = slides.head(most)
     columns = 10
     figure, axes = grid_of(len(shown), width=1.25, height=1.45, columns=columns)
@@ -91,6 +92,19 @@ def contact_sheet(slides: pd.DataFrame, thumbnails: Path, most: int = 60) -> Fig
             spine.set(visible=True, color=PALETTE[1] if row.flag else "0.8", lw=1.4 if row.flag else 0.5)
     figure.suptitle(f"{len(shown)} of {len(slides)} slides, {int((slides['flag'] != '').sum())} flagged", fontsize=8)
     return figure
+
+
+def flag_ranks(flags: Sequence[str]) -> list[int]:
+    """Places of slides in a list to look through: failed ones, then rare flags, then what most slides share, then none.
+
+    Parameters
+    ----------
+    flags : sequence of str
+        From `flags`.
+    """
+    count = Counter(flags)
+    failed = ("failed", "empty", "left out")
+    return [0 if flag.startswith(failed) else count[flag] if flag else len(flags) + 1 for flag in flags]
 
 
 def flags(slides: pd.DataFrame) -> list[str]:
