@@ -303,7 +303,7 @@ def test_intervals_say_what_they_cover_and_refits_widen_them(evaluation_cohort, 
     pooled = tables[tables["fold"] == "pooled"].set_index(["protocol", "metric"])
     assert pooled.loc[("linear", "auroc"), "covers"] == "refits"
     assert pooled.loc[("linear", "kappa"), "covers"] == "refits, widened", "its scale follows the penalty"
-    assert pooled.loc[("fewshot", "auroc"), "covers"] == "draws"
+    assert pooled.loc[("fewshot", "auroc"), "covers"] == "draws, widened"
     assert np.isnan(pooled.loc[("linear", "ece"), "ci_low"])
     bare = rows.query("protocol == 'linear'").assign(refits=None)
     bound = score_predictions({"subtyping": bare}, {"sim": patients}, {("sim", "cv5"): splits}, QUICK).metrics

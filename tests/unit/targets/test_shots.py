@@ -137,7 +137,7 @@ def test_each_number_of_shots_has_its_own_rows_intervals_and_family(scored):
         assert pooled["fewshot_2", method, "training_patients"] == 6
         assert pooled["fewshot_10", method, "training_patients"] == 30
     few = tables.metrics.query("fold == 'pooled' and protocol == 'fewshot_2' and metric == 'auroc'")
-    assert set(few["covers"]) == {"draws"} and few["ci_low"].notna().all() and few["declared"].all()
+    assert set(few["covers"]) == {"draws, widened"} and few["ci_low"].notna().all() and few["declared"].all()
     family = tables.comparisons[tables.comparisons["in_family"]]
     assert sorted(family["table"]) == ["fewshot_10", "fewshot_2", "full"]
     assert (family["protocol_a"] == family["protocol_b"]).all() and (family["method_a"] == "clear").all()

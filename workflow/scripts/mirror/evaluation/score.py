@@ -25,6 +25,7 @@ from ..targets.registry import Target
 from .compare import TableRow, compare_entries, declared
 from .retrieval import evaluate_retrieval
 from .uncertainty import (
+    DRAWS_WIDENED,
     REFITS_WIDENED,
     TRAINED,
     WIDENED,
@@ -180,7 +181,7 @@ def _group(keys: dict, part: pd.DataFrame, context: _Context) -> TableRow | None
                 values = add_deviations(values, np.mean(moved[name], axis=0))
             elif draws is not None:
                 values = add_deviations(values, draws)
-            if reach in (WIDENED, REFITS_WIDENED):
+            if reach in (WIDENED, REFITS_WIDENED, DRAWS_WIDENED):
                 values = widen(values)
             gathered.setdefault(name, []).append(values)
             found = {"metric": name, "value": float(values[0])}

@@ -25,8 +25,8 @@ from ..metrics.names import BOUNDS, CUT_OR_SCALED, PATIENTS_ONLY
 UNREFITTED_SPREAD = float(np.sqrt(2.0))
 """Standard error with the training patients over that without, at chance; an upper bound elsewhere."""
 TRAINED = ("linear", "supervised", "finetune")
-REFITS, DRAWS, WIDENED, TEST_ONLY = "refits", "draws", "widened", "test patients"
-REFITS_WIDENED = "refits, widened"
+REFITS, WIDENED, TEST_ONLY = "refits", "widened", "test patients"
+REFITS_WIDENED, DRAWS_WIDENED = "refits, widened", "draws, widened"
 """What an interval covers beside the test patients."""
 
 
@@ -108,7 +108,8 @@ def covers(protocol: str, trained: bool, metric: str, refitted: bool, drawn: boo
     if metric in PATIENTS_ONLY or not trained:
         return TEST_ONLY
     if is_fewshot(protocol):
-        return DRAWS if drawn else WIDENED
+        # Draws of a fold share its training patients: without widening, AUROC covered 85 % with a signal.
+        return DRAWS_WIDENED if drawn else WIDENED
     if protocol not in TRAINED:
         return TEST_ONLY
     if not refitted:

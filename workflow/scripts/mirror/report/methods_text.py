@@ -101,7 +101,8 @@ def methods_text(config: dict) -> list[str]:
         f"Intervals: {statistics['level']:.0%}, {statistics['bootstrap']} bootstrap resamples of the test patients, "
         f"joined with {statistics['refits']} refits of the linear heads on resampled training patients; where a model "
         "is not refitted, the interval over test patients is widened by the square root of two, as are those of "
-        "accuracy, F1, kappa and the Brier score, because a refit keeps the penalty. Ranking metrics compare patients "
+        "accuracy, F1, kappa and the Brier score, because a refit keeps the penalty, and few-shot intervals, because "
+        "the draws share one training set. Ranking metrics compare patients "
         "of one fold only. Tests: one family per target and patch encoder, the primary metric (AUROC, C-index) of one "
         "pre-declared row per method, all pairs, Holm's correction.",
         *([transfer] if pairs else []),

@@ -31,7 +31,8 @@ TRUTH_LEGEND = (
 )
 FEWSHOT_LEGEND = (
     "Mean over draws of the pooled out-of-fold value (ranking metrics compare patients of one fold only) ± SD over "
-    "folds; in brackets its 95 % interval over test patients and draws of the training patients. Bold: the best "
+    "folds; in brackets its 95 % interval over test patients and draws of the training patients, widened by the square "
+    "root of two because the draws share one training set. Bold: the best "
     "pre-declared row of the primary metric, where it differs from the next after Holm's correction over all pairs. "
     "Other metrics are not tested."
 )
