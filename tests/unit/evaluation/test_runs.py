@@ -351,7 +351,7 @@ def test_resamples_of_average_precision_are_centred_at_the_value(evaluation_coho
     assert len(pooled) == 2
     for row in pooled.itertuples():
         low, high = row.value - row.ci_low, row.ci_high - row.value
-        assert max(low, high) < 2 * min(low, high)
+        assert max(low, high) < 2 * min(low, high) or (row.ci_high == 1.0 and low < 0.5)  # cut at its bound
     drawn = np.r_[0.5, 0.5 + 0.02 + 0.01 * np.random.default_rng(0).normal(size=500)]
     moved = centre(drawn)
     assert (
