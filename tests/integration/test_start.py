@@ -24,7 +24,7 @@ def copied(finished, tmp_path_factory):
     """A copy of the finished run: what runs here changes the audit's inputs, which other tests find untouched."""
     folder = tmp_path_factory.mktemp("copy") / "run"
     shutil.copytree(finished.folder, folder)
-    return type(finished)(finished.root, folder)
+    return type(finished)(finished.root, folder, finished.config)
 
 
 def with_variants(finished, tmp_path, variants, audit=None):
