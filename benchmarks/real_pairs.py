@@ -39,6 +39,18 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from mirror.core.atomic import atomic_path, write_text, write_tsv  # noqa: E402
 
 MIN_LABEL_COUNT = 50
+# Sizes of a model of bags of one vector; a variant's preset overrides what it says itself.
+MODEL = {
+    "embed_dim": 128,
+    "slide_heads": 4,
+    "rna_heads": 4,
+    "attention": "exact",
+    "style_dim": 32,
+    "style_hidden": [128, 64],
+    "prototypes": 64,
+    "tokens": 4,
+    "input_scaling": "ranks",
+}
 ENCODER = "hif"
 VARIANTS = ["align", "mirror", "mirror_plus"]
 BASELINES = ["rna_logistic", "rna_cox", "slide_mean", "concat", "late_fusion", "clinical_cox"]
@@ -94,17 +106,7 @@ def configuration(data: Path, out: Path, arguments: argparse.Namespace) -> dict:
         "rna": {"selection": {"method": "all"}},
         "splits": {"cv": {"kind": "stratified", "folds": arguments.folds}},
         "pretrain": {
-            "model": {
-                "embed_dim": arguments.width,
-                "slide_heads": 4,
-                "rna_heads": 4,
-                "attention": "exact",
-                "style_dim": 32,
-                "style_hidden": [128, 64],
-                "prototypes": 64,
-                "tokens": 4,
-                "input_scaling": "ranks",
-            },
+            "model": {**MODEL, "embed_dim": arguments.width},
             "train": {"epochs": arguments.epochs, "batch_size": 32, "lr": 0.0003, "workers": 0},
         },
         "variants": {v: {} for v in arguments.variants},

@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from real_pairs import ENCODER, MIN_LABEL_COUNT, prepare
+from real_pairs import ENCODER, MIN_LABEL_COUNT, MODEL, prepare
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
@@ -107,17 +107,6 @@ def with_pairs(config: dict, data: Path, folder: Path, settings: argparse.Namesp
         "histology": {"kind": "class", "column": "histological_type", "min_count": MIN_LABEL_COUNT},
         **cohort["targets"],
     }
-    model = {
-        "embed_dim": 128,
-        "slide_heads": 4,
-        "rna_heads": 4,
-        "attention": "exact",
-        "style_dim": 32,
-        "style_hidden": [128, 64],
-        "prototypes": 64,
-        "tokens": 4,
-        "input_scaling": "ranks",
-    }
     evaluation = {
         **config["evaluation"],
         "modalities": ["fused"],
@@ -134,7 +123,7 @@ def with_pairs(config: dict, data: Path, folder: Path, settings: argparse.Namesp
         "slides": {"slides_per_job": 1000},
         "encoders": [],
         "pretrain": {
-            "model": model,
+            "model": MODEL,
             "train": {"epochs": settings.epochs, "batch_size": 32, "lr": 0.0003, "workers": 0},
         },
         "variants": {"mirror_plus": {}},

@@ -237,6 +237,7 @@ for KIND, ENTRY in find_kinds().items():
         input:
             predictions=predictions_here,
             metrics=P.metrics,
+            patients=P.patients,
         output:
             **{
                 f"{figure}_{form}": (
@@ -271,6 +272,7 @@ for KIND, ENTRY in find_kinds().items():
         params:
             names=lambda w: {**w_names(w), "task": w.task},
             target=lambda w: PLAN.target(w.cohort, w.task),
+            horizons=CONFIG["evaluation"]["survival"]["horizons_days"],
             draw=ENTRY.draw,
             seed=SEED,
             # The script finds what it draws by name, which no look at imports can follow.
@@ -350,57 +352,6 @@ rule plot_added:
         "Drawing what methods add to clinical covariates ({wildcards.scheme})"
     script:
         "../workflow/scripts/plot_added.py"
-
-
-# Absolute risk: within stages, net benefit, calibration at the horizons.
-rule plot_risk:
-    input:
-        predictions=predictions_here,
-        metrics=P.metrics,
-        patients=P.patients,
-    output:
-        **{
-            f"{figure}_{form}": (
-                report(
-                    f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}_{figure}.png",
-                    caption=caption(figure),
-                    category="Survival",
-                    labels={
-                        "cohort": "{cohort}",
-                        "encoder": "{encoder}",
-                        "figure": f"{{task}}: {text}",
-                    },
-                )
-                if form == "png"
-                else f"{FIG}/{{cohort}}/{{encoder}}/{{scheme}}/{{task}}_{figure}.svg"
-            )
-            for figure, text in RISK_FIGURES.items()
-            for form in ("png", "svg")
-        },
-    log:
-        P.log("plot_risk", "cohort", "encoder", "scheme", "task"),
-    benchmark:
-        P.benchmark("plot_risk", "cohort", "encoder", "scheme", "task")
-    wildcard_constraints:
-        task=PLAN.any_of(
-            t for t in PLAN.all_targets if PLAN.kind(t) == find_kinds()["survival"]
-        ),
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    params:
-        names=w_names,
-        target=lambda w: PLAN.target(w.cohort, w.task),
-        horizons=CONFIG["evaluation"]["survival"]["horizons_days"],
-        seed=SEED,
-        code=code("plot_risk"),
-    message:
-        "Drawing the absolute risk of {wildcards.task} in {wildcards.cohort} ({wildcards.encoder}, {wildcards.scheme})"
-    script:
-        "../workflow/scripts/plot_risk.py"
 
 
 # Metric against the number of training patients; only where several numbers of shots are configured.

@@ -20,13 +20,6 @@ PLACES = [
     for s in PLAN.schemes(c)
 ]
 
-# Figures of absolute risk, of survival targets.
-RISK_FIGURES = {
-    "km_stage": "risk within stage",
-    "net_benefit": "decision curves",
-    "risk_calibration": "calibration at the horizons",
-}
-
 INTERPRETED = [v for v in CONFIG["interpretation"]["variants"] if v in PLAN.variants]
 INTERPRETATION = P.interpretation
 
@@ -116,11 +109,6 @@ def figure_list():
                 (kind.section, f"{here}/{task}_{k}.png", f"{whose}: {text}", k)
                 for k, text in kind.figures.items()
             ]
-            if kind == find_kinds()["survival"]:
-                out += [
-                    (kind.section, f"{here}/{task}_{k}.png", f"{whose}: {text}", k)
-                    for k, text in RISK_FIGURES.items()
-                ]
             if is_curve(CONFIG["evaluation"]):
                 curve = f"{whose}: metric against the number of shots"
                 out.append(("Few-shot", f"{here}/{task}_shots.png", curve, "shots"))

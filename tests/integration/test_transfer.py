@@ -150,7 +150,6 @@ def test_without_the_transfer_nothing_else_runs_again(halves, tmp_path):
         "plot_summary",
         "plot_class",
         "plot_survival",
-        "plot_risk",
         "all",
     }
     assert "compute_metrics" in jobs

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from mirror.io.predictions import Names, stamp, write_predictions
+from mirror.plan.kinds import find_kinds
+from mirror.report.figures.request import Request
 from mirror.report.figures.risk import (
     calibration_at_horizons,
     decision_curves,
@@ -90,9 +92,18 @@ def test_one_figure_of_each_for_the_last_method_and_files_of_the_others(tmp_path
             metrics.append({**rows.iloc[0][columns].to_dict(), "fold": "pooled", "declared": head == "cox"})
     people = pd.DataFrame({"stage": np.resize(["I", "II"], 300)}, index=[f"P{i:03d}" for i in range(300)])
     names = {"cohort": "A", "encoder": "e", "scheme": "cv"}
-    found = draw(files, pd.DataFrame(metrics), people, names, {"name": "os"}, HORIZONS, 1, tmp_path)
-    assert set(found) == {"km_stage", "net_benefit", "risk_calibration"}
+    pd.DataFrame(metrics).assign(metric="c_index", value=0.6).to_csv(tmp_path / "metrics.tsv", sep="\t", index=False)
+    people.rename_axis("patient_id").to_csv(tmp_path / "patients.tsv", sep="\t")
+    request = Request(
+        files, tmp_path / "metrics.tsv", tmp_path / "patients.tsv", names, {"name": "os"}, HORIZONS, 1, tmp_path
+    )
+    found = draw(request)
+    assert (
+        set(found)
+        == {"km", "auc", "km_stage", "net_benefit", "risk_calibration"}
+        == set(find_kinds()["survival"].figures)
+    )
     assert found["risk_calibration"].get_suptitle() == "MIRROR (slide + RNA), Cox"
-    saved = {p.name for p in tmp_path.glob("*.png")}
+    saved = {p.name for p in tmp_path.glob("*.png") if not p.name.startswith("os_km_") or "stage" in p.name}
     assert saved == {"os_km_stage_rna_cox_rna_cox.png", "os_risk_calibration_rna_cox_rna_cox.png"}
     assert [panel.get_title()[:7] for panel in found["km_stage"].axes] == ["Stage I", "Stage I"]

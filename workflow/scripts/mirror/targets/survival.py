@@ -97,8 +97,14 @@ def time_groups(time: np.ndarray, events: np.ndarray) -> np.ndarray:
     few_note="{k} training patients per time bin, half with an event and half without, drawn without replacement, the "
     "same for every method. Events per draw: mean over folds and draws.",
     few=("c_index", "c_index_uno", "auc_mean", "training_events"),
-    figures={"km": "Kaplan-Meier", "auc": "time-dependent AUC"},
-    draw="mirror.report.figures.survival:draw",
+    figures={
+        "km": "Kaplan-Meier",
+        "auc": "time-dependent AUC",
+        "km_stage": "risk within stage",
+        "net_benefit": "decision curves",
+        "risk_calibration": "calibration at the horizons",
+    },
+    draw="mirror.report.figures.risk:draw",
     settings=("endpoint", "time", "event", "time_unit", "event_is"),
 )
 class Survival(Kind):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from ..display_names import FULL, MODALITIES, method_name, method_order
+from .request import Request
 from .style import colour, empty_figure, grid_of, line
 
 GRID = np.linspace(0, 1, 101)
@@ -245,12 +245,10 @@ def collect(files: Sequence[Path]) -> dict[tuple[str, str], pd.DataFrame]:
     return dict(sorted(kept.items(), key=lambda item: method_order(item[0][0])))
 
 
-def draw(
-    files: Sequence[Path], metrics: Path, names: dict[str, str], target: dict[str, Any], seed: int, folder: Path
-) -> dict[str, Figure]:
+def draw(request: Request) -> dict[str, Figure]:
     """The figures of a class or ordinal target by name (see `mirror.plan.kinds`)."""
-    found = collect(files)
+    found, seed = collect(request.predictions), request.seed
     out = {"roc": curves(found, "roc", seed)}
-    if target["kind"] == "class":
+    if request.target["kind"] == "class":
         out["pr"] = curves(found, "pr", seed)
-    return out | {"confusion": confusion(found, target["order"]), "calibration": calibration(found)}
+    return out | {"confusion": confusion(found, request.target["order"]), "calibration": calibration(found)}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from .classification import collect, label_of
+from .request import Request
 from .style import colour, empty_figure, grid_of
 
 
@@ -44,9 +41,7 @@ def scatter(predictions: dict[tuple[str, str], pd.DataFrame], title: str) -> Fig
     return figure
 
 
-def draw(
-    files: Sequence[Path], metrics: Path, names: dict[str, str], target: dict[str, Any], seed: int, folder: Path
-) -> dict[str, Figure]:
+def draw(request: Request) -> dict[str, Figure]:
     """The figures of a number by name (see `mirror.plan.kinds`)."""
-    found = {key: rows[np.isfinite(rows["value"].astype(float))] for key, rows in collect(files).items()}
-    return {"scatter": scatter(found, str(target["name"]).replace("_", " "))}
+    found = {key: rows[np.isfinite(rows["value"].astype(float))] for key, rows in collect(request.predictions).items()}
+    return {"scatter": scatter(found, str(request.target["name"]).replace("_", " "))}

@@ -11,13 +11,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sksurv.nonparametric import kaplan_meier_estimator
 
+from ...io.tables import read_patients
 from ...metrics.decision import calibration_groups, net_benefit, observed_risk, risk_at
 from ...metrics.statistics import bootstrap_weights
 from ...plan.targets import SHORT
 from ..display_names import DAYS_A_YEAR, FULL, HEADS
 from .classification import label_of
+from .request import Request
 from .style import colour, empty_figure, grid_of, line, save_figure
 from .survival import GROUPS, collect
+from .survival import draw as draw_curves
 
 MIN_EVENTS = 20
 """Events by a horizon, below which nothing is drawn for it."""
@@ -225,51 +228,32 @@ def kaplan_meier_within_stage(rows: pd.DataFrame, stage: pd.Series, title: str) 
     return figure
 
 
-def draw(
-    files: Sequence[Path],
-    metrics: pd.DataFrame,
-    patients: pd.DataFrame,
-    names: dict[str, str],
-    target: dict[str, Any],
-    horizons_days: Sequence[float],
-    seed: int,
-    folder: Path,
-) -> dict[str, Figure]:
-    """The three figures by name, of the last method (MIRROR's); every other method's are saved beside them.
+def draw(request: Request) -> dict[str, Figure]:
+    """All figures of a survival target by name: Kaplan-Meier, time-dependent AUC, and the three of absolute risk.
 
-    Parameters
-    ----------
-    files : sequence of path
-        Predictions.
-    metrics : DataFrame
-    patients : DataFrame
-        Indexed by patient_id; ``stage`` where it is known.
-    names : dict
-        cohort, encoder, scheme.
-    target : dict
-    horizons_days : sequence of float
-    seed : int
-    folder : path
+    Those of absolute risk are of the last method (MIRROR's); every other method's are saved beside them.
     """
-    drawn = {
-        key: rows for key, rows in declared_rows(files, metrics, names, target["name"]).items() if key[1] != "truth"
-    }
+    out, target = draw_curves(request), request.target["name"]
+    metrics = pd.read_csv(request.metrics, sep="\t", dtype={"fold": str, "head": str})
+    found = declared_rows(request.predictions, metrics, request.names, target)
+    drawn = {key: rows for key, rows in found.items() if key[1] != "truth"}
     if not drawn:
         nothing = "no survival predictions"
-        return {name: empty_figure(nothing) for name in ("km_stage", "net_benefit", "risk_calibration")}
+        return out | {name: empty_figure(nothing) for name in ("km_stage", "net_benefit", "risk_calibration")}
     fused = [key for key in drawn if key[1] == "fused"]
     chosen = (fused or list(drawn))[-1]
+    patients = read_patients(request.patients)
     stage = patients["stage"] if "stage" in patients else pd.Series(np.nan, index=patients.index)
-    out = {"net_benefit": decision_curves(drawn, chosen, horizons_days, seed)}
+    out["net_benefit"] = decision_curves(drawn, chosen, request.horizons_days, request.seed)
     for key, rows in drawn.items():
         figures = {
             "km_stage": kaplan_meier_within_stage(rows, stage, _called(key)),
-            "risk_calibration": calibration_at_horizons(rows, horizons_days, _called(key)),
+            "risk_calibration": calibration_at_horizons(rows, request.horizons_days, _called(key)),
         }
         if key == chosen:
             out |= figures
             continue
-        name = [] if target["name"] in SHORT else [target["name"]]
+        name = [] if target in SHORT else [target]
         for kind, figure in figures.items():
-            save_figure(figure, folder / f"{'_'.join([*name, kind, *filter(None, key)])}.png")
+            save_figure(figure, request.folder / f"{'_'.join([*name, kind, *filter(None, key)])}.png")
     return out

@@ -14,6 +14,7 @@ from sksurv.nonparametric import kaplan_meier_estimator
 from ...plan.targets import SHORT
 from ..display_names import DAYS_A_YEAR, FULL, HEADS, method_order
 from .classification import label_of
+from .request import Request
 from .style import LINES, colour, empty_figure, grid_of, save_figure
 
 GROUPS = ("low", "high")
@@ -153,14 +154,12 @@ def collect(files: Sequence[Path]) -> dict[tuple[str, str, str], pd.DataFrame]:
     return {k: drawn[k] for k in sorted(kept, key=lambda k: (method_order(k[0]), k[1:]))}
 
 
-def draw(
-    files: Sequence[Path], metrics: Path, names: dict[str, str], target: dict[str, Any], seed: int, folder: Path
-) -> dict[str, Figure]:
-    """The figures of a survival target by name.
+def draw(request: Request) -> dict[str, Figure]:
+    """Kaplan-Meier and time-dependent AUC of a survival target, by name.
 
     The Kaplan-Meier figure is MIRROR's (the last method but the ceiling); every other method's is saved beside it.
     """
-    drawn = collect(files)
+    drawn, target = collect(request.predictions), request.target["name"]
     methods = [k for k in drawn if k[1] != "truth"]
     fused = [k for k in methods if k[1] == "fused"]
     chosen = (fused or methods)[-1] if methods else None
@@ -173,14 +172,14 @@ def draw(
         if key == chosen:
             out["km"] = figure
         else:
-            name = "" if target["name"] in SHORT else target["name"]
-            save_figure(figure, folder / f"{'_'.join(filter(None, [name, 'km', method, modality, head]))}.png")
-    table = pd.read_csv(metrics, sep="\t", dtype={"fold": str}).fillna({"head": ""})
+            name = "" if target in SHORT else target
+            save_figure(figure, request.folder / f"{'_'.join(filter(None, [name, 'km', method, modality, head]))}.png")
+    table = pd.read_csv(request.metrics, sep="\t", dtype={"fold": str}).fillna({"head": ""})
     mine = (
-        (table["cohort"] == names["cohort"])
-        & (table["scheme"] == names["scheme"])
-        & table["encoder"].isin([names["encoder"], "none"])
-        & (table["task"] == target["name"])
+        (table["cohort"] == request.names["cohort"])
+        & (table["scheme"] == request.names["scheme"])
+        & table["encoder"].isin([request.names["encoder"], "none"])
+        & (table["task"] == target)
         & table["protocol"].isin(FULL)
     )
     both = table[mine]
