@@ -24,7 +24,7 @@ from .registry import check_baselines, find_baselines
 from .simulated import slide_names
 from .slide_table import SlideRow, attach_masks, read_exclusions, read_slide_table
 from .targets import check_targets
-from .transfers import check_external, find_transfers
+from .transfers import Transfer, check_external
 
 
 class Plan(PlannedTargets):
@@ -61,7 +61,7 @@ class Plan(PlannedTargets):
         for name in self.evaluated:
             self.selecting_task(name)
         self.transfers = find_transfers(self)
-        check_external(self)
+        check_external(self.transfers, self.variants, self.members)
 
     @classmethod
     def read(cls, config: dict, base: Path) -> Plan:
@@ -327,3 +327,62 @@ class Plan(PlannedTargets):
         if self.cohort(name)["simulate"]:
             out.append((CEILING, "none"))
         return out
+
+
+def find_transfers(plan: Plan) -> list[Transfer]:
+    """The transfers of a configuration, one for each encoder and split scheme.
+
+    Raises
+    ------
+    InputError
+        A cohort that does not exist or lacks what is needed; a transfer onto itself or named twice.
+    """
+    out: list[Transfer] = []
+    seen: set[tuple[str, str]] = set()
+    for number, entry in enumerate(plan.config["evaluation"]["transfer"]):
+        at = f"`evaluation.transfer[{number}]`"
+        source, target = entry["source"], entry["target"]
+        for name in (source, target):
+            if name not in plan.cohorts:
+                near = difflib.get_close_matches(name, plan.cohorts, n=1, cutoff=0.0)
+                raise InputError(f"{at}: no cohort is called `{name}`", remedy=f"did you mean `{near[0]}`?")
+            if not any(plan.target(name, task)["kind"] == "survival" for task in plan.tasks(name)):
+                raise InputError(
+                    f"{at}: cohort `{name}` is not evaluated for survival",
+                    remedy="give it a clinical table, and survival among evaluation.tasks",
+                )
+        tasks = [
+            t for t in plan.tasks(source) if t in plan.tasks(target) and plan.target(source, t)["kind"] == "survival"
+        ]
+        if not tasks:
+            raise InputError(
+                f"{at}: {source} and {target} share no survival target", remedy="give both one of the same name"
+            )
+        related = set(plan.members(source)) & set(plan.members(target))
+        if related or (source, target) in seen:
+            what = f"{', '.join(sorted(related))} would be on both sides" if related else "named twice"
+            raise InputError(f"{at}: {source} to {target}: {what}", remedy="name two different cohorts, once")
+        seen.add((source, target))
+        if source not in plan.evaluated:
+            raise InputError(
+                f"{at}: no model is trained on `{source}`, which has `evaluate: false`",
+                remedy=f"set `cohorts.{source}.evaluate: true`",
+            )
+        if not plan.trains(source):
+            raise InputError(f"{at}: no model is trained on `{source}`, which lacks slides or expression")
+        if not (plan.has_slides(target) or plan.has_rna(target)):
+            raise InputError(f"{at}: cohort `{target}` has neither slides nor expression")
+        encoders = plan.encoders_of(source)
+        if plan.has_slides(target):
+            encoders = [e for e in encoders if e in plan.encoders_of(target)]
+        if not encoders:
+            raise InputError(
+                f"{at}: {source} and {target} share no patch encoder", remedy="give both the same features"
+            )
+        for encoder in encoders:
+            for scheme in plan.schemes(source):
+                out.append(Transfer(source, target, encoder, scheme, entry["max_missing_genes"], tasks[0]))
+    clash = {t.name for t in out} & set(plan.config["splits"])
+    if clash:
+        raise InputError(f"the split scheme `{clash.pop()}` has the name of a transfer", remedy="rename the scheme")
+    return out
