@@ -222,3 +222,16 @@ def test_errors_name_all_tables(tmp_path):
     with pytest.raises(InputError, match="soon") as error:
         read_clinical(clinical(a, b))
     assert "a.tsv" in str(error.value) and "b.tsv" in str(error.value)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_an_event_that_means_the_opposite_in_one_table_is_said(tmp_path, flipped):
+    a, b = table(tmp_path / "a.tsv", names("A", 20)), table(tmp_path / "b.tsv", names("B", 20), 1)
+    for path, share in ((a, 3), (b, 17 if flipped else 5)):
+        frame = pd.read_csv(path, sep="\t")
+        frame["os_event"] = [1] * share + [0] * (20 - share)
+        frame.to_csv(path, sep="\t", index=False)
+    found = Facts("x")
+    read_clinical(clinical(a, b), facts=found)
+    said = [str(fact.value) for fact in found.warnings if fact.subject == "events of the tables"]
+    assert said == (["b.tsv has the event in 85% of the patients, a.tsv in 15%"] if flipped else [])

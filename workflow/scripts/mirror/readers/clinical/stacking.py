@@ -19,6 +19,8 @@ from .visits import canonical_ids
 
 UNITS_APART = 8.0
 """Median times of two tables that differ by more than this factor are said: months are 30 days, years 12 months."""
+EVENTS_APART = 0.5
+"""Shares of patients with the event that differ by more than this are said: in one table 1 may mean censored."""
 FEWEST = 5
 """Times of a table without which its median says nothing."""
 
@@ -185,6 +187,15 @@ def compare_tables(frame: pd.DataFrame, label: Iterable[object] | None, origin: 
             )
         events = frame["event"].groupby(origin).agg(lambda cells: f"{int((cells == 1).sum())} of {cells.notna().sum()}")
         facts.note("events by table", dict(events), "clinical.path")
+        share = frame["event"].groupby(origin).mean()[frame["event"].groupby(origin).count() >= 2 * FEWEST]
+        if len(share) > 1 and share.max() - share.min() > EVENTS_APART:
+            facts.warn(
+                "events of the tables",
+                f"{share.idxmax()} has the event in {share.max():.0%} of the patients, {share.idxmin()} in "
+                f"{share.min():.0%}",
+                "clinical.path",
+                "check that 1 means the same in all tables; write the words of the vital status where it does not",
+            )
     if label is not None:
         cells = pd.Series(list(label), index=origin.index).replace("", pd.NA).dropna()
         counts = cells.groupby(origin[cells.index]).value_counts()
