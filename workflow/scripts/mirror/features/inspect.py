@@ -45,7 +45,7 @@ def inspect_features(source: FeatureSource, slides: Sequence[Mapping[str, Any]],
     Raises
     ------
     InputError
-        The folder is missing or has no such files.
+        The folder is missing or has no such files, or none of them can be read.
     """
     root = Path(source.path).expanduser()
     if not root.is_dir():
@@ -66,6 +66,9 @@ def inspect_features(source: FeatureSource, slides: Sequence[Mapping[str, Any]],
     facts.note("slides with features", f"{len(rows)} of {len(slides)}", str(root))
     for kind, said in faults.items():
         facts.warn(kind, f"{len(said)} of {len(slides)} slides, the first {said[0]}", f"{source.encoder} features")
+    if faults and not rows:  # a run would stop there; doctor says so before
+        first = next(iter(faults.values()))[0]
+        raise InputError(f"no slide has features that can be read: {first}", file=root, remedy="correct the files")
     table = pd.DataFrame(rows, columns=["slide_id", "status", "tile_um", *COMPARED])
     compare_slides(source.encoder, table, facts)
     check_scales(table, facts, "warn")
