@@ -44,6 +44,7 @@ class SlideScan:
 @dataclass(frozen=True)
 class _Look:
     slide: str
+    path: str
     state: State
     detail: str
     remedy: str = ""
@@ -95,6 +96,7 @@ def check_slides(
                 remedy = "give its resolution in the column mpp of the slide table, or list it in exclude_slides"
                 return _Look(
                     name,
+                    str(path),
                     "warning" if note else "ok",
                     f"{found.value:.3g} um per pixel from {found.source}; {note}",
                     remedy if note else "",
@@ -105,10 +107,10 @@ def check_slides(
                 )
         except InputError as error:
             row = of_error(name, error)
-            return _Look(name, "problem", row.detail, row.remedy)
+            return _Look(name, str(path), "problem", row.detail, row.remedy)
         except Exception as error:  # a damaged file may raise anything; it must not end the other checks
             detail = f"{slide['slide_path']}: cannot be read ({type(error).__name__}: {error})"
-            return _Look(name, "problem", detail, "copy the file again, or list it in exclude_slides")
+            return _Look(name, str(path), "problem", detail, "copy the file again, or list it in exclude_slides")
 
     with ThreadPoolExecutor(threads) as pool:
         rows = list(progress(pool.map(look, slides), f"slides of {cohort}", len(slides), "slide"))
@@ -141,10 +143,10 @@ def _said_once(cohort: str, rows: list[_Look]) -> Iterator[Finding]:
     """A finding per slide; one for all slides of which the same is said, and one for those beyond the first ten."""
     alike: dict[tuple[str, str], list[_Look]] = {}
     for row in rows:
-        alike.setdefault((row.detail.strip(), row.remedy), []).append(row)
+        alike.setdefault((row.detail.replace(row.path, "").strip(), row.remedy), []).append(row)
     shown = list(alike.items())
-    for (detail, remedy), group in shown[:SHOWN]:
-        name, detail = group[0].slide, detail.strip("; ")
+    for (_, remedy), group in shown[:SHOWN]:
+        name, detail = group[0].slide, group[0].detail.strip("; ")
         if len(group) > 1:
             name, detail = f"{len(group)} slides", f"{detail} (first: {', '.join(row.slide for row in group[:3])})"
         yield Finding(f"{cohort}: {name}", group[0].state, detail, remedy)
